@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"sotto/offline"
+	"sotto/xmpp"
+)
+
+// books count what a client sent us. Its <a h> moves only over stanzas that
+// are safe (DESIGN §3.5), in their order, whatever order they become safe in.
+type books struct {
+	in    uint32 // taken over by the reader
+	safe  uint32 // every stanza up to here is safe
+	pages []*page
+}
+
+// A page is one stanza that is not safe yet.
+type page struct {
+	n       uint32
+	waiting int
+	torn    bool // the books were closed by a resumption
+}
+
+// open starts the page of the next stanza.
+func (b *books) open(x *Session) *page {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	b.in++
+	p := &page{n: b.in, waiting: 1}
+	b.pages = append(b.pages, p)
+	return p
+}
+
+// close says that the reader is done with the stanza.
+func (p *page) close(x *Session) { p.settle(x) }
+
+// wait keeps the page open until the ticket is safe. When it fails, the sender
+// is told, and the stanza counts as handled: it was refused.
+func (p *page) wait(x *Session, t *offline.Ticket, st *xmpp.Stanza) {
+	if t.Done() && t.Err() == nil {
+		return
+	}
+	x.mu.Lock()
+	p.waiting++
+	x.mu.Unlock()
+	keep := letterhead(st)
+	t.Then(func(err error) {
+		if err != nil {
+			x.refuse(keep, err)
+		}
+		p.settle(x)
+	})
+}
+
+// letterhead keeps what an error reply needs, without the content.
+func letterhead(st *xmpp.Stanza) *xmpp.Stanza {
+	return &xmpp.Stanza{
+		Kind: st.Kind, Name: st.Name, ID: st.ID, Type: st.Type,
+		To: st.To, From: st.From, HasTo: st.HasTo, HasFrom: st.HasFrom,
+	}
+}
+
+// refuse tells the sender that a message which was read could not be kept.
+func (x *Session) refuse(st *xmpp.Stanza, err error) {
+	x.s.opt.Log.Error("mail not stored", "err", err)
+	if st.Type == "error" {
+		return
+	}
+	why := xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("the server could not store this message; send it again later")
+	el := xmpp.ErrorReply(st, why)
+	x.Push(el.Set("to", x.jid.String()))
+}
+
+func (p *page) settle(x *Session) {
+	x.mu.Lock()
+	p.waiting--
+	moved := p.waiting == 0 && !p.torn && x.books.advance()
+	if moved && x.sm != nil && x.sm.slot != nil {
+		x.sm.slot.Took(x.books.safe)
+	}
+	wake := moved && x.sm != nil && x.sm.asks && x.conn != nil
+	c := x.conn
+	x.mu.Unlock()
+	if wake {
+		c.Wake()
+	}
+}
+
+// advance moves safe over the settled pages at the front.
+func (b *books) advance() bool {
+	n := 0
+	for n < len(b.pages) && b.pages[n].waiting == 0 {
+		n++
+	}
+	if n == 0 {
+		return false
+	}
+	b.safe = b.pages[n-1].n
+	b.pages = b.pages[n:]
+	if len(b.pages) == 0 {
+		b.pages = nil
+	}
+	return true
+}
+
+// restart begins new counting at h; pages of before no longer matter.
+func (b *books) restart(h uint32) {
+	for _, p := range b.pages {
+		p.torn = true
+	}
+	b.in, b.safe, b.pages = h, h, nil
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"sotto/offline"
+	"sotto/xmpp"
+)
+
+// fleeing says whether a message is worth nothing to somebody who is away:
+// typing notices alone, or what asks not to be stored (XEP-0334 §4.2).
+func fleeing(st *xmpp.Stanza) bool {
+	if st.Has(xmpp.NSHints, "no-store") || st.Has(xmpp.NSHints, "no-permanent-store") {
+		return true
+	}
+	if st.Has(xmpp.NSHints, "store") {
+		return false
+	}
+	lasting := false
+	for space, local := range kids(st) {
+		notice := space == xmpp.NSChatStates || local == "thread" && space == xmpp.NSClient || space == xmpp.NSHints
+		lasting = lasting || !notice
+	}
+	return !lasting
+}
+
+// kids ranges over the names of a stanza's direct children.
+func kids(st *xmpp.Stanza) func(yield func(space, local string) bool) {
+	return func(yield func(space, local string) bool) {
+		st.Kids(func(space, local string, _ []byte) bool { return yield(space, local) })
+	}
+}
+
+// The ways in which a message can be unreadable to us.
+var sealedBy = []xmpp.Name{
+	{Space: "eu.siacs.conversations.axolotl", Local: "encrypted"},
+	{Space: "urn:xmpp:omemo:2", Local: "encrypted"},
+	{Space: "urn:xmpp:openpgp:0", Local: "openpgp"},
+	{Space: "jabber:x:encrypted", Local: "x"},
+}
+
+// readable says whether a message has content for people that the server, too,
+// could read. The body beside sealed content is the fallback text.
+func readable(st *xmpp.Stanza) bool {
+	if st.Type == "error" || !st.Has(xmpp.NSClient, "body") {
+		return false
+	}
+	for _, n := range sealedBy {
+		if st.Has(n.Space, n.Local) {
+			return false
+		}
+	}
+	return true
+}
+
+// copied says whether own other devices get the message too (XEP-0280 §6.1).
+func copied(st *xmpp.Stanza) bool {
+	if st.Type == "groupchat" || st.Type == "headline" || st.Type == "error" {
+		return false
+	}
+	if st.Has(xmpp.NSCarbons, "private") || st.Has(xmpp.NSHints, "no-copy") {
+		return false
+	}
+	if st.Has(xmpp.NSCarbons, "sent") || st.Has(xmpp.NSCarbons, "received") {
+		return false // a copy is not copied again, and a forged one not at all
+	}
+	if st.Type == "chat" || st.Has(xmpp.NSClient, "body") {
+		return true
+	}
+	for space := range kids(st) {
+		switch space {
+		case xmpp.NSReceipts, xmpp.NSMarkers, xmpp.NSChatStates, xmpp.NSEME:
+			return true
+		}
+	}
+	return false
+}
+
+// copySent gives the sender's other devices what was sent, by the same
+// mailboxes: a laptop that slept a week has both sides of the talk.
+func (s *Server) copySent(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bool, p *page) {
+	if to.Local == x.user {
+		return // they are among the receivers
+	}
+	way := copyPlan(s.copyTo(x.user, x.device), fleeing)
+	if way.Mail == nil && way.Live == nil {
+		return
+	}
+	s.sendCopy(x, st, x.jid.Bare(), "sent", st.AppendAs(nil, x.jid, to, nil, nil), way, p)
+}
+
+// copyReceived gives the receiver's other devices a message that was sent to
+// one of them by its full address (XEP-0280 §7).
+func (s *Server) copyReceived(to xmpp.JID, body []byte, first Plan, fleeing bool) {
+	way := copyPlan(s.copyTo(to.Local, append(first.Mail, first.Live...)[0]), fleeing)
+	if way.Mail == nil && way.Live == nil {
+		return
+	}
+	s.sendCopy(nil, nil, to.Bare(), "received", body, way, nil)
+}
+
+func copyPlan(devices []string, fleeing bool) Plan {
+	if fleeing {
+		return Plan{Live: devices}
+	}
+	return Plan{Mail: devices}
+}
+
+func (s *Server) sendCopy(x *Session, st *xmpp.Stanza, own xmpp.JID, word string, inner []byte, way Plan, p *page) {
+	body := wrapCopy(own.String(), word, inner)
+	s.toLive(own.Local, way.Live, body)
+	if way.Mail == nil {
+		return
+	}
+	m := &offline.Mail{From: own.String(), ID: NewID(), Body: body}
+	if x != nil {
+		m.Token = x.token(p, 1)
+	}
+	if err := s.mail(x, st, own.Local, way, m, p); err != nil {
+		s.opt.Log.Warn("copy not stored", "err", err)
+	}
+}
+
+func wrapCopy(own, word string, inner []byte) []byte {
+	b := make([]byte, 0, len(inner)+256)
+	b = append(b, "<message from='"...)
+	b = append(b, own...)
+	b = append(b, "' to='"...)
+	b = append(b, own...)
+	b = append(b, "' type='chat'><"+word+" xmlns='"+xmpp.NSCarbons+"'><forwarded xmlns='"+xmpp.NSForward+"'>"...)
+	b = append(b, "<message xmlns='"+xmpp.NSClient+"'"...)
+	b = append(b, inner[len("<message"):]...)
+	return append(b, "</forwarded></"+word+"></message>"...)
+}
+
+// copyTo lists the devices, but one, that asked for copies.
+func (s *Server) copyTo(user, but string) []string {
+	boxes, err := s.boxes(user)
+	if err != nil {
+		return nil
+	}
+	var to []string
+	var wants map[string]bool // read only when a device is away
+	for _, b := range boxes {
+		if b.device == but {
+			continue
+		}
+		if !b.live && wants == nil {
+			wants = s.carbonDevices(user)
+		}
+		if b.live && s.wantsCopies(user, b.device) || !b.live && wants[b.device] {
+			to = append(to, b.device)
+		}
+	}
+	return to
+}
+
+func (s *Server) wantsCopies(user, device string) bool {
+	for _, x := range s.hub.of(user) {
+		if x.device == device {
+			x.mu.Lock()
+			defer x.mu.Unlock()
+			return x.carbons
+		}
+	}
+	return false
+}
+
+// carbonDevices are the devices that had copies on when they were last here.
+func (s *Server) carbonDevices(user string) map[string]bool {
+	wants := map[string]bool{}
+	_ = s.opt.Store.View(user, func(r *offline.Records) error {
+		r.Each("carbons", func(key string, _ []byte) bool {
+			wants[key] = true
+			return true
+		})
+		return nil
+	})
+	return wants
+}
+
+func (s *Server) loadCarbons(x *Session) {
+	if s.carbonDevices(x.user)[x.device] && !x.carbons {
+		s.setCarbons(x, false) // each login asks again (XEP-0280 §4)
+	}
+}
+
+// setCarbons switches copies for a session and, for a device, for the time
+// that it is away.
+func (s *Server) setCarbons(x *Session, on bool) {
+	x.mu.Lock()
+	x.carbons = on
+	x.mu.Unlock()
+	x.remember()
+	if !x.firm || s.carbonDevices(x.user)[x.device] == on {
+		return
+	}
+	err := s.opt.Store.Update(x.user, func(r *offline.Records) error {
+		if on {
+			r.Put("carbons", x.device, []byte{1})
+		} else {
+			r.Delete("carbons", x.device)
+		}
+		return nil
+	})
+	if err != nil {
+		s.opt.Log.Warn("carbons not noted", "err", err)
+	}
+}
+
+// carbonsIQ answers enable and disable (XEP-0280 §4, §5).
+func (s *Server) carbonsIQ(on bool) Handler {
+	return func(r *Request) (*xmpp.Element, error) {
+		if r.Type != "set" || !r.Own() {
+			return nil, xmpp.Refuse(xmpp.Cancel, xmpp.NotAllowed)
+		}
+		s.setCarbons(r.Session, on)
+		return nil, nil
+	}
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"errors"
+	"hash/fnv"
+
+	"sotto/offline"
+	"sotto/xmpp"
+)
+
+// message sends one message of a session on its road (DESIGN §3).
+func (s *Server) message(x *Session, st *xmpp.Stanza, p *page) error {
+	to := st.To
+	if !st.HasTo {
+		to = x.jid.Bare() // RFC 6121 §8.1.1.1: as if to the own account
+	}
+	if to.Local == "" {
+		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
+	}
+	if s.opt.E2E && readable(st) {
+		return xmpp.Refuse(xmpp.Modify, xmpp.PolicyViolation).Say("this server takes only end-to-end encrypted messages")
+	}
+	if err := s.blocked(x, to); err != nil {
+		return err
+	}
+	fleeing := fleeing(st)
+	if err := s.toReceiver(x, st, to, fleeing, p); err != nil {
+		return err
+	}
+	if st.Type != "error" && copied(st) {
+		s.copySent(x, st, to, fleeing, p)
+	}
+	return nil
+}
+
+func (s *Server) toReceiver(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bool, p *page) error {
+	boxes, err := s.boxes(to.Local)
+	unknown := errors.Is(err, offline.ErrNoAccount)
+	if err != nil && !unknown {
+		return err
+	}
+	if unknown || s.Blocks(to.Local, x.jid) {
+		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable) // RFC 6121 §8.5.1, XEP-0191 §3.2
+	}
+	way := plan(letter{typ: st.Type, full: to.Resource, fleeing: fleeing}, boxes)
+	if way.Refuse {
+		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
+	}
+	body := s.stamped(st, x.jid, to)
+	s.toLive(to.Local, way.Live, body)
+	if way.Mail != nil {
+		m := &offline.Mail{From: x.jid.String(), ID: st.ID, Body: body, Token: x.token(p, 0)}
+		if err := s.mail(x, st, to.Local, way, m, p); err != nil {
+			return err
+		}
+	}
+	if way.Direct && copied(st) && to.Local != x.user {
+		s.copyReceived(to, body, way, fleeing)
+	}
+	return nil
+}
+
+// mail puts a message into the planned mailboxes and wakes their sessions.
+func (s *Server) mail(x *Session, st *xmpp.Stanza, user string, way Plan, m *offline.Mail, p *page) error {
+	m.At = s.Now()
+	m.Expires = m.At.Add(s.opt.KeepMail)
+	t, err := s.opt.Store.Put(user, way.Mail, m, s.allAck(user, way.Mail))
+	if err != nil {
+		return refusal(err)
+	}
+	s.wakeDevices(user, way)
+	if x != nil && p != nil {
+		p.wait(x, t, st)
+	}
+	return nil
+}
+
+// refusal says in XMPP's words why mail was not accepted: nothing has been
+// promised yet, so nothing is lost (DESIGN §1 P5).
+func refusal(err error) error {
+	switch {
+	case errors.Is(err, offline.ErrNoAccount):
+		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
+	case errors.Is(err, offline.ErrFull):
+		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("the receiver's mailbox is full")
+	case errors.Is(err, offline.ErrReadOnly):
+		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("the server cannot store messages now; send it again later")
+	}
+	return err
+}
+
+// wakeDevices wakes the sessions of the planned mailboxes.
+func (s *Server) wakeDevices(user string, way Plan) {
+	for _, device := range way.Mail {
+		if device == inbox {
+			s.offerInbox(user)
+			continue
+		}
+		for _, y := range s.hub.of(user) {
+			if y.device != device {
+				continue
+			}
+			if way.Direct {
+				y.openDirect()
+			}
+			y.wake()
+		}
+	}
+}
+
+// openDirect lets mail flow before initial presence: a message to the full
+// address of a connected resource is delivered (RFC 6121 §8.5.3.1).
+func (x *Session) openDirect() {
+	x.mu.Lock()
+	fresh := !x.direct
+	x.direct = true
+	x.mu.Unlock()
+	if fresh {
+		x.remember()
+	}
+}
+
+// toLive hands a message that is worth nothing later to those who are there.
+func (s *Server) toLive(user string, devices []string, body []byte) {
+	for _, device := range devices {
+		for _, y := range s.hub.of(user) {
+			if y.device == device {
+				y.push(body, "")
+			}
+		}
+	}
+}
+
+// allAck says whether all targets are there and ack by stream management: then
+// the commit may wait a little, and mostly needs no disk at all.
+func (s *Server) allAck(user string, devices []string) bool {
+	for _, device := range devices {
+		ok := false
+		for _, y := range s.hub.of(user) {
+			y.mu.Lock()
+			ok = ok || y.device == device && y.conn != nil && y.sm != nil && (y.presence != nil || y.direct)
+			y.mu.Unlock()
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// boxes is what routing knows of an account.
+func (s *Server) boxes(user string) ([]box, error) {
+	devices, err := s.opt.Store.Devices(user)
+	if err != nil {
+		return nil, err
+	}
+	live := s.hub.of(user)
+	all := make([]box, 0, len(devices)+len(live))
+	for i := range devices {
+		all = append(all, box{device: devices[i].ID, resource: devices[i].Resource, firm: true})
+	}
+	for _, x := range live {
+		x.mu.Lock()
+		b := box{
+			device: x.device, resource: x.jid.Resource, firm: x.firm,
+			live: true, available: x.presence != nil, prio: x.prio,
+		}
+		x.mu.Unlock()
+		all = putBox(all, b)
+	}
+	return all, nil
+}
+
+func putBox(all []box, b box) []box {
+	for i := range all {
+		if all[i].device == b.device {
+			b.firm = true
+			all[i] = b
+			return all
+		}
+	}
+	b.firm = false
+	return append(all, b)
+}
+
+// stamped is the message as it travels: from is ours to say, and so is the
+// stanza id (XEP-0359 §3.1), whatever the sender wrote.
+func (s *Server) stamped(st *xmpp.Stanza, from, to xmpp.JID) []byte {
+	by := to.Bare().String()
+	sid := xmpp.El(xmpp.NSSID, "stanza-id", "by", by, "id", NewID())
+	forged := func(space, local string, raw []byte) bool {
+		if space == xmpp.NSDelay && local == "delay" {
+			return true
+		}
+		if space != xmpp.NSSID || local != "stanza-id" {
+			return false
+		}
+		el, err := xmpp.Parse(raw, xmpp.NSClient)
+		return err != nil || el.Get("by") == by
+	}
+	return st.AppendAs(nil, from, to, sid.Bytes(), forged)
+}
+
+// token names a stanza of a resumable session, so that a stanza which the
+// client sends again after a crash is known as a twin.
+func (x *Session) token(p *page, salt byte) uint64 {
+	x.mu.Lock()
+	m := x.sm
+	x.mu.Unlock()
+	if m == nil || m.slot == nil || p == nil {
+		return 0
+	}
+	h := fnv.New64a()
+	h.Write([]byte(m.id))
+	h.Write([]byte{salt, byte(p.n >> 24), byte(p.n >> 16), byte(p.n >> 8), byte(p.n)})
+	return h.Sum64() | 1
+}
+
+// Route sends a stanza that the server made on its normal road; to and from
+// must be set.
+func (s *Server) Route(el *xmpp.Element) error {
+	st, err := xmpp.StanzaOf(el)
+	if err != nil {
+		return err
+	}
+	if !s.Local(st.To) || st.To.Local == "" {
+		return nil
+	}
+	if st.Kind != xmpp.KindMessage {
+		if y := s.hub.find(st.To.Local, st.To.Resource); y != nil {
+			y.Push(el)
+		}
+		return nil
+	}
+	boxes, err := s.boxes(st.To.Local)
+	if err != nil {
+		return err
+	}
+	way := plan(letter{typ: st.Type, full: st.To.Resource}, boxes)
+	body := s.stamped(st, st.From, st.To)
+	s.toLive(st.To.Local, way.Live, body)
+	if way.Mail == nil {
+		return nil
+	}
+	return s.mail(nil, st, st.To.Local, way, &offline.Mail{From: st.From.String(), ID: st.ID, Body: body}, nil)
+}

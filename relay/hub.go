@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import "sync"
+
+// A hub is the routing table: which sessions each account has.
+type hub struct {
+	mu    sync.RWMutex
+	users map[string][]*Session // copied on write: readers keep what they got
+}
+
+func newHub() *hub { return &hub{users: map[string][]*Session{}} }
+
+// of lists the sessions of an account; the slice is never changed afterwards.
+func (h *hub) of(user string) []*Session {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.users[user]
+}
+
+// find gives the session bound to a resource, or nil.
+func (h *hub) find(user, resource string) *Session {
+	for _, x := range h.of(user) {
+		if x.jid.Resource == resource {
+			return x
+		}
+	}
+	return nil
+}
+
+// add puts x into the table and returns the session that had its resource or
+// its device before (RFC 6120 §7.7.2.2: the newer one wins).
+func (h *hub) add(x *Session) (old []*Session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	kept := make([]*Session, 0, len(h.users[x.user])+1)
+	for _, y := range h.users[x.user] {
+		if y.jid.Resource == x.jid.Resource || y.device == x.device {
+			old = append(old, y)
+			continue
+		}
+		kept = append(kept, y)
+	}
+	h.users[x.user] = append(kept, x)
+	return old
+}
+
+// drop takes x out; false when it was not there any more.
+func (h *hub) drop(x *Session) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var kept []*Session
+	found := false
+	for _, y := range h.users[x.user] {
+		if y == x {
+			found = true
+			continue
+		}
+		kept = append(kept, y)
+	}
+	if len(kept) == 0 {
+		delete(h.users, x.user)
+	} else {
+		h.users[x.user] = kept
+	}
+	return found
+}
+
+func (h *hub) all() []*Session {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	var all []*Session
+	for _, l := range h.users {
+		all = append(all, l...)
+	}
+	return all
+}

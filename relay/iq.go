@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"errors"
+
+	"sotto/offline"
+	"sotto/xmpp"
+)
+
+// iq answers or forwards one IQ (RFC 6120 §8.2.3, §10.3, §10.5).
+func (s *Server) iq(x *Session, st *xmpp.Stanza) error {
+	switch st.Type {
+	case "get", "set":
+		if st.ID == "" {
+			return xmpp.Refuse(xmpp.Modify, xmpp.BadRequest)
+		}
+	case "result", "error":
+	default:
+		return xmpp.Refuse(xmpp.Modify, xmpp.BadRequest)
+	}
+	asks := st.Type == "get" || st.Type == "set"
+	if st.HasTo && st.To.Local != "" && st.To.Resource != "" {
+		return s.iqToDevice(x, st, asks)
+	}
+	if !asks {
+		x.answered(st)
+		return nil
+	}
+	return s.iqToServer(x, st)
+}
+
+// iqToDevice is RFC 6121 §8.5.3: only that device may answer.
+func (s *Server) iqToDevice(x *Session, st *xmpp.Stanza, asks bool) error {
+	if err := s.blocked(x, st.To); err != nil && asks {
+		return err
+	}
+	y := s.hub.find(st.To.Local, st.To.Resource)
+	if y == nil || asks && s.Blocks(st.To.Local, x.jid) {
+		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
+	}
+	if !y.push(st.AppendAs(nil, x.jid, st.To, nil, nil), "") {
+		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint)
+	}
+	return nil
+}
+
+func (s *Server) iqToServer(x *Session, st *xmpp.Stanza) error {
+	el, err := st.Element()
+	if err != nil {
+		return err
+	}
+	kids := el.Children()
+	if len(kids) != 1 {
+		return xmpp.Refuse(xmpp.Modify, xmpp.BadRequest) // RFC 6120 §8.2.3 rule 4
+	}
+	h := s.handlers[kids[0].Name]
+	if h == nil || st.To.Local == "" && st.To.Resource != "" {
+		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
+	}
+	if err := s.reachable(x, st.To); err != nil {
+		return err
+	}
+	r := &Request{
+		Server: s, Session: x, From: x.jid, To: st.To, Type: st.Type, ID: st.ID,
+		Payload: kids[0], Stanza: st,
+	}
+	payload, err := h(r)
+	if err != nil {
+		return err
+	}
+	res := xmpp.El(xmpp.NSClient, "iq", "type", "result", "id", st.ID, "to", x.jid.String())
+	if st.HasTo {
+		res.Set("from", st.To.String())
+	}
+	if payload != nil {
+		res.Add(payload)
+	}
+	x.Push(res)
+	return nil
+}
+
+// reachable refuses another account that does not exist or blocks the asker,
+// both with the same words, so nobody learns which it was (RFC 6121 §8.5.1).
+func (s *Server) reachable(x *Session, to xmpp.JID) error {
+	if to.Local == "" || to.Local == x.user {
+		return nil
+	}
+	if err := s.blocked(x, to); err != nil {
+		return err
+	}
+	_, err := s.opt.Store.Account(to.Local)
+	if err != nil && !errors.Is(err, offline.ErrNoAccount) {
+		return err
+	}
+	if err != nil || s.Blocks(to.Local, x.jid) {
+		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
+	}
+	return nil
+}
+
+// blocked refuses what a user sends to somebody he blocks (XEP-0191 §3.2).
+func (s *Server) blocked(x *Session, to xmpp.JID) error {
+	if to.Local == x.user || !s.Blocks(x.user, to) {
+		return nil
+	}
+	return xmpp.Refuse(xmpp.Cancel, xmpp.NotAcceptable).With(xmpp.El("urn:xmpp:blocking:errors", "blocked"))
+}
+
+// asksMax bounds the server's open questions to one client.
+const asksMax = 32
+
+// Ask sends an IQ to the session's client and calls then with the answer, in
+// the reader of that session. Nothing is called when no answer comes.
+func (x *Session) Ask(el *xmpp.Element, then func(*xmpp.Stanza)) {
+	id := NewID()
+	el.Set("id", id).Set("to", x.jid.String())
+	if el.Get("from") == "" {
+		el.Set("from", x.s.opt.Domain)
+	}
+	x.mu.Lock()
+	room := len(x.asks) < asksMax
+	if room {
+		if x.asks == nil {
+			x.asks = map[string]func(*xmpp.Stanza){}
+		}
+		x.asks[id] = then
+	}
+	x.mu.Unlock()
+	if room {
+		x.Push(el)
+	}
+}
+
+// answered matches a client's answer to our question by its unguessable id.
+func (x *Session) answered(st *xmpp.Stanza) {
+	if x.ponged(st.ID) {
+		return
+	}
+	x.mu.Lock()
+	then := x.asks[st.ID]
+	delete(x.asks, st.ID)
+	x.mu.Unlock()
+	if then != nil {
+		then(st)
+	}
+}

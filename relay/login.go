@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"strings"
+	"time"
+
+	"sotto/offline"
+	"sotto/xmpp"
+)
+
+// A login is one socket on its way to a session.
+type login struct {
+	s    *Server
+	x    *Session
+	turn int
+}
+
+// bind makes the session of a device (RFC 6120 §7, XEP-0386).
+func (l *login) bind(c *xmpp.Conn, b xmpp.BindRequest) (xmpp.Bound, error) {
+	s := l.s
+	resource, device, chosen := deviceOf(b)
+	jid, err := b.Account.Bare().With(resource)
+	if err != nil {
+		return xmpp.Bound{}, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest) // RFC 6120 §7.7.2.1
+	}
+	firm := b.AgentID != ""
+	if chosen && !firm {
+		if firm, err = s.cameBack(jid, device); err != nil {
+			return xmpp.Bound{}, err
+		}
+	}
+	if err := s.noteDevice(jid, device, firm, b); err != nil {
+		return xmpp.Bound{}, err
+	}
+	x := s.newSession(jid, device, firm)
+	x.running = make(chan struct{})
+	x.carbons = b.Carbons
+	x.inactive = b.CSIInactive
+	for _, old := range s.hub.add(x) {
+		old.replaced()
+	}
+	l.x, l.turn = x, x.turn
+	if firm {
+		s.loadCarbons(x)
+	}
+	if b.Carbons {
+		s.setCarbons(x, true)
+	}
+	out := xmpp.Bound{JID: jid}
+	if b.SM {
+		out.SMID = x.startSM(b.SMResume)
+		out.SMMax = int(s.opt.Park / time.Second)
+	}
+	return out, nil
+}
+
+// deviceOf names the resource and the mailbox of a login (DESIGN §4); chosen
+// is false when the server made the resource.
+func deviceOf(b xmpp.BindRequest) (resource, device string, chosen bool) {
+	switch {
+	case b.AgentID != "":
+		resource = b.Resource
+		if b.Bind2 || resource == "" {
+			sum := sha256.Sum256([]byte(b.AgentID))
+			resource = strings.Trim(b.Tag+"."+base32.HexEncoding.EncodeToString(sum[:5]), ".")
+		}
+		return resource, "a:" + b.AgentID, true
+	case b.Bind2:
+		resource = strings.Trim(b.Tag+"."+NewID()[:12], ".")
+		return resource, "r:" + resource, false
+	case b.Resource == "":
+		resource = NewID()[:16]
+		return resource, "r:" + resource, false
+	}
+	return b.Resource, "r:" + b.Resource, true
+}
+
+func (s *Server) newSession(jid xmpp.JID, device string, firm bool) *Session {
+	return &Session{
+		s: s, jid: jid, user: jid.Local, device: device, firm: firm,
+		box: s.opt.Store.Mailbox(jid.Local, device), born: s.Now(), since: s.Now(), turn: 1,
+	}
+}
+
+// cameBack says whether a resource that the client chose was used before: from
+// its second login on it is a device.
+func (s *Server) cameBack(jid xmpp.JID, device string) (bool, error) {
+	again := false
+	err := s.opt.Store.View(jid.Local, func(r *offline.Records) error {
+		again = r.Get("resource", jid.Resource) != nil
+		return nil
+	})
+	if err != nil || again {
+		return again, err
+	}
+	return false, s.opt.Store.Update(jid.Local, func(r *offline.Records) error {
+		r.Put("resource", jid.Resource, []byte{1})
+		return nil
+	})
+}
+
+// noteDevice writes down who may be owed mail, and picks up what throw-away
+// resources left behind in a crash.
+func (s *Server) noteDevice(jid xmpp.JID, device string, firm bool, b xmpp.BindRequest) error {
+	if firm {
+		label := strings.TrimSpace(b.Software + " " + b.DeviceName)
+		_, err := s.opt.Store.SawDevice(jid.Local, offline.Device{
+			ID: device, Resource: jid.Resource, Label: label, Since: s.Now(), Seen: s.Now(),
+		})
+		return err
+	}
+	var left []string
+	err := s.opt.Store.Update(jid.Local, func(r *offline.Records) error {
+		r.Each("throwaway", func(key string, _ []byte) bool {
+			left = append(left, key)
+			return true
+		})
+		r.Put("throwaway", device, []byte{1})
+		return nil
+	})
+	for _, d := range left {
+		if d != device && !s.online(jid.Local, d) {
+			s.salvage(jid.Local, d)
+		}
+	}
+	return err
+}
+
+func (s *Server) online(user, device string) bool {
+	for _, x := range s.hub.of(user) {
+		if x.device == device {
+			return true
+		}
+	}
+	return false
+}
+
+// settleTime is how long a resumption waits for the old socket's last stanzas
+// to become safe.
+const settleTime = 3 * time.Second
+
+// resume gives a parked session its new socket (XEP-0198 §5). Only sessions of
+// the account that logged in are looked at.
+func (l *login) resume(c *xmpp.Conn, account xmpp.JID, previd string, h uint32) (uint32, error) {
+	gone := xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
+	for _, x := range l.s.hub.of(account.Local) {
+		x.mu.Lock()
+		mine := previd != "" && x.sm != nil && x.sm.slot != nil && x.sm.id == previd && !x.ended
+		x.mu.Unlock()
+		if !mine {
+			continue
+		}
+		if !x.leave() {
+			return 0, gone
+		}
+		in, turn, err := x.back(h)
+		if err != nil {
+			return 0, err
+		}
+		l.x, l.turn = x, turn
+		return in, nil
+	}
+	return 0, gone
+}
+
+// leave closes the socket that the session still has and waits until its
+// reader has stopped and all that it took is safe.
+func (x *Session) leave() bool {
+	x.closeConn(&xmpp.StreamError{Cond: "conflict"})
+	x.mu.Lock()
+	running := x.running
+	x.mu.Unlock()
+	late := time.After(settleTime)
+	if running != nil {
+		select {
+		case <-running:
+		case <-late:
+			return false
+		}
+	}
+	for tick := 0; ; tick++ {
+		x.mu.Lock()
+		safe := x.books.safe == x.books.in
+		x.mu.Unlock()
+		if safe {
+			return true
+		}
+		select {
+		case <-late:
+			return false
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// back starts the session's next socket: what the client has is erased, what
+// it has not is written again.
+func (x *Session) back(h uint32) (in uint32, turn int, err error) {
+	x.mu.Lock()
+	if x.ended || x.running != nil {
+		x.mu.Unlock()
+		return 0, 0, xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
+	}
+	tags, err := x.takeAck(h)
+	if err != nil {
+		x.mu.Unlock()
+		return 0, 0, err
+	}
+	if x.timer != nil {
+		x.timer.Stop()
+	}
+	x.turn++
+	x.running = make(chan struct{})
+	x.since = x.s.Now()
+	again := make([]note, 0, len(x.sm.kept)+len(x.out.list))
+	for _, k := range x.sm.kept {
+		again = append(again, note{b: k.b})
+	}
+	for _, n := range x.out.take() {
+		if !n.nonza {
+			again = append(again, n)
+		}
+	}
+	x.out.list = again
+	x.sm.kept, x.sm.asked, x.sm.asks = nil, false, false
+	x.sm.ledger.Restore(h, nil)
+	x.cursor = [2]uint64{}
+	x.books.restart(x.books.safe)
+	in, turn = x.books.safe, x.turn
+	x.mu.Unlock()
+	x.forget(tags)
+	return in, turn, nil
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"sotto/offline"
+	"sotto/xmpp"
+)
+
+// Options is what a Server needs; the zero values of the rest are defaults.
+type Options struct {
+	Domain   string
+	Store    *offline.Store
+	TLS      *tls.Config
+	Log      *slog.Logger
+	E2E      bool          // refuse readable content (DESIGN §1 P4)
+	Park     time.Duration // how long a lost session may be resumed; default 10 min
+	KeepMail time.Duration // how long mail waits; default 30 days
+	Deadline time.Duration // from accept to bound; default 30 s
+	Register func(iq *xmpp.Stanza) *xmpp.Element
+	Now      func() time.Time
+}
+
+// A Server is one domain: its sessions, its features and its listeners.
+type Server struct {
+	// fixed: set before Serve, read-only after.
+	opt      Options
+	domain   xmpp.JID
+	setup    *xmpp.Setup
+	handlers map[xmpp.Name]Handler
+	disco    map[Where]*place
+	presence []PresenceHook
+	gone     []func(x *Session)
+	deleted  []func(user string)
+	features []func() []*xmpp.Element
+
+	// Blocks says whether user refuses j (XEP-0191 §3).
+	Blocks func(user string, j xmpp.JID) bool
+	// MaySee says whether watcher may see user's presence (RFC 6121 §3).
+	MaySee func(watcher xmpp.JID, user string) bool
+
+	// shared: safe from anywhere, by type.
+	hub   *hub
+	door  *door
+	conns sync.WaitGroup
+	mu    sync.Mutex
+	open  map[net.Listener]struct{}
+	shut  bool
+}
+
+// New makes a server over an open store. Features are added before Serve.
+func New(o Options) (*Server, error) {
+	host, err := xmpp.ParseJID(o.Domain)
+	if err != nil || !host.Host().Bare().IsBare() || host.Local != "" {
+		return nil, errors.New("the domain is not a valid address: " + o.Domain)
+	}
+	o.fill()
+	s := &Server{
+		opt: o, domain: host, hub: newHub(), door: newDoor(o.Now),
+		handlers: map[xmpp.Name]Handler{}, open: map[net.Listener]struct{}{},
+		disco:  map[Where]*place{OnServer: {}, OnAccount: {}},
+		Blocks: func(string, xmpp.JID) bool { return false },
+		MaySee: func(w xmpp.JID, user string) bool { return w.Local == user },
+	}
+	s.setup = &xmpp.Setup{
+		Domain: o.Domain, TLS: o.TLS, Log: o.Log, Lookup: s.lookup, Deadline: o.Deadline,
+		Allow: s.door.wait, Failed: s.door.failed, Register: o.Register, Features: s.streamFeatures,
+	}
+	o.Store.OnExpire(s.bounceExpired)
+	return s, s.wakeParked()
+}
+
+func (o *Options) fill() {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Park == 0 {
+		o.Park = 10 * time.Minute
+	}
+	if o.KeepMail == 0 {
+		o.KeepMail = 30 * 24 * time.Hour
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+}
+
+// Domain is the name after the @ of every address here.
+func (s *Server) Domain() string { return s.opt.Domain }
+
+// Store is the one durable thing behind the server.
+func (s *Server) Store() *offline.Store { return s.opt.Store }
+
+// Log is the server's log.
+func (s *Server) Log() *slog.Logger { return s.opt.Log }
+
+// Now is the server's clock.
+func (s *Server) Now() time.Time { return s.opt.Now() }
+
+// Local says whether j is served here.
+func (s *Server) Local(j xmpp.JID) bool { return j.Domain == s.domain.Domain }
+
+// Serve accepts sockets until the listener closes. direct means TLS from the
+// first byte (XEP-0368).
+func (s *Server) Serve(ctx context.Context, l net.Listener, direct bool) error {
+	if !s.addListener(l) {
+		return net.ErrClosed
+	}
+	for {
+		nc, err := l.Accept()
+		if err != nil {
+			if s.stopping() || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
+				continue
+			}
+			if !s.breathe(ctx, err) {
+				return err
+			}
+			continue
+		}
+		s.conns.Add(1)
+		go s.one(ctx, nc, direct)
+	}
+}
+
+// breathe waits a moment after a failed accept: with no file left, trying
+// again at once would only burn the processor.
+func (s *Server) breathe(ctx context.Context, err error) bool {
+	s.opt.Log.Warn("accept", "err", err)
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(50 * time.Millisecond):
+		return true
+	}
+}
+
+func (s *Server) one(ctx context.Context, nc net.Conn, direct bool) {
+	defer s.conns.Done()
+	in := &login{s: s}
+	c, err := xmpp.Accept(ctx, nc, direct, s.setup, xmpp.Hooks{Bind: in.bind, Resume: in.resume})
+	if err != nil {
+		s.opt.Log.Debug("login", "conn", nc.RemoteAddr().String(), "err", err)
+		if in.x != nil {
+			in.x.lost(in.turn, false)
+		}
+		return
+	}
+	in.x.run(ctx, c, in.turn)
+}
+
+// Shutdown closes listeners and streams; mail that waits is on disk already.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.shut = true
+	for l := range s.open {
+		l.Close()
+	}
+	s.mu.Unlock()
+	for _, x := range s.hub.all() {
+		x.closeConn(&xmpp.StreamError{Cond: "system-shutdown"})
+	}
+	done := make(chan struct{})
+	go func() { s.conns.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Server) stopping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.shut
+}
+
+func (s *Server) addListener(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shut {
+		l.Close()
+		return false
+	}
+	s.open[l] = struct{}{}
+	return true
+}
+
+func (s *Server) lookup(local string) (xmpp.Credentials, error) {
+	a, err := s.opt.Store.Account(local)
+	if errors.Is(err, offline.ErrNoAccount) {
+		return xmpp.Credentials{}, xmpp.ErrNoUser
+	}
+	if err != nil {
+		return xmpp.Credentials{}, err
+	}
+	return xmpp.Credentials{SHA1: xmpp.Verifier(a.SHA1), SHA256: xmpp.Verifier(a.SHA256)}, nil
+}
+
+func (s *Server) streamFeatures() []*xmpp.Element {
+	var all []*xmpp.Element
+	for _, f := range s.features {
+		all = append(all, f()...)
+	}
+	return all
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"sotto/offline"
+	"sotto/xmpp"
+)
+
+// Session is one device online. It outlives its socket while it is parked
+// (XEP-0198 §5): Live → Parked → Live or Ended.
+type Session struct {
+	// fixed: set before the session is in the hub, read-only after.
+	s      *Server
+	jid    xmpp.JID
+	user   string
+	device string // mailbox key
+	firm   bool   // the device is owed messages while it is away
+	box    *offline.Mailbox
+	born   time.Time
+
+	// shared: guarded by mu, which is never held while another session's is.
+	mu       sync.Mutex
+	conn     *xmpp.Conn // nil while parked
+	turn     int        // counts sockets: an old one's work is refused
+	running  chan struct{}
+	ended    bool
+	presence *xmpp.Element
+	prio     int
+	initial  bool // the first available presence is being handled
+	roster   bool // asked for the roster (RFC 6121 §2.2)
+	direct   bool // has mail to its full address before it is available
+	carbons  bool
+	inactive bool
+	out      outbox
+	sm       *management // nil without stream management
+	ping     probe
+	cursor   [2]uint64 // own mailbox, inbox: what has been written
+	since    time.Time // of the socket: older mail was delayed
+	hasInbox bool
+	timer    *time.Timer
+	books    books
+	asks     map[string]func(*xmpp.Stanza) // open questions to the client, by id
+}
+
+// management is the XEP-0198 part of a session.
+type management struct {
+	id     string
+	slot   *offline.Slot // nil when the client may not resume
+	ledger xmpp.Ledger
+	kept   []sentNote // unacked stanzas that are not mail
+	asked  bool       // <r/> is out
+	asks   bool       // we owe an <a/>
+}
+
+type sentNote struct {
+	n uint32
+	b []byte
+}
+
+// JID is the full address.
+func (x *Session) JID() xmpp.JID { return x.jid }
+
+// User is the account.
+func (x *Session) User() string { return x.user }
+
+// Device is the key of the device's mailbox.
+func (x *Session) Device() string { return x.device }
+
+// Server is the session's server.
+func (x *Session) Server() *Server { return x.s }
+
+// Presence is the last presence sent to all, or nil while unavailable.
+func (x *Session) Presence() *xmpp.Element {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.presence
+}
+
+// Available says whether initial presence has been sent (RFC 6121 §4.2).
+func (x *Session) Available() bool { return x.Presence() != nil }
+
+// Priority is the priority of the last presence (RFC 6121 §4.7.2.3).
+func (x *Session) Priority() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.prio
+}
+
+// Initial says whether the presence being handled is the first one.
+func (x *Session) Initial() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.initial
+}
+
+// Interested says whether the session asked for the roster (RFC 6121 §2.2).
+func (x *Session) Interested() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.roster
+}
+
+// SetInterested marks the session for roster pushes.
+func (x *Session) SetInterested() {
+	x.mu.Lock()
+	x.roster = true
+	x.mu.Unlock()
+	x.remember()
+}
+
+// Push queues a stanza that is not mail; it never blocks. False: too much
+// waits for this session already.
+func (x *Session) Push(el *xmpp.Element) bool { return x.push(el.Bytes(), slotOf(el)) }
+
+func (x *Session) push(b []byte, slot string) bool {
+	x.mu.Lock()
+	ok := !x.ended && x.out.put(b, slot)
+	x.mu.Unlock()
+	x.wake()
+	return ok
+}
+
+// wake makes the writer look again; it may be called by anyone.
+func (x *Session) wake() {
+	x.mu.Lock()
+	c := x.conn
+	x.mu.Unlock()
+	if c != nil {
+		c.Wake()
+	}
+}
+
+func (x *Session) closeConn(why *xmpp.StreamError) {
+	x.mu.Lock()
+	c := x.conn
+	x.mu.Unlock()
+	if c != nil {
+		c.Close(why)
+	}
+}
+
+// run serves one socket of the session until it is gone.
+func (x *Session) run(ctx context.Context, c *xmpp.Conn, turn int) {
+	if !x.attach(c, turn) {
+		c.Close(&xmpp.StreamError{Cond: "conflict"})
+	}
+	handle := func(st *xmpp.Stanza) error { return x.handle(st) }
+	fill := func(w *xmpp.Writer) error { return x.fill(w, turn) }
+	c.Wake()
+	if err := c.Run(ctx, handle, fill); err != nil {
+		x.s.opt.Log.Debug("stream ended", "acct", x.user, "err", err)
+	}
+	x.lost(turn, c.Clean())
+}
+
+func (x *Session) attach(c *xmpp.Conn, turn int) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.turn != turn || x.ended {
+		return false
+	}
+	x.conn = c
+	return true
+}
+
+// handle takes one stanza from the reader.
+func (x *Session) handle(st *xmpp.Stanza) error {
+	if st.Kind == xmpp.KindNonza {
+		return x.nonza(st)
+	}
+	if st.HasFrom && st.From != x.jid && st.From != x.jid.Bare() {
+		return &xmpp.StreamError{Cond: "invalid-from"} // RFC 6120 §8.1.2.1
+	}
+	page := x.books.open(x)
+	defer page.close(x)
+	if st.HasTo && !x.s.Local(st.To) {
+		return x.elsewhere(st)
+	}
+	switch st.Kind {
+	case xmpp.KindMessage:
+		return x.s.message(x, st, page)
+	case xmpp.KindPresence:
+		return x.takePresence(st)
+	default:
+		return x.s.iq(x, st)
+	}
+}
+
+// elsewhere refuses addresses of other servers: s2s is off.
+func (x *Session) elsewhere(st *xmpp.Stanza) error {
+	if st.Type == "error" || st.Kind == xmpp.KindIQ && st.Type == "result" {
+		return nil
+	}
+	if st.Kind == xmpp.KindPresence && st.Type != "subscribe" {
+		return nil
+	}
+	return xmpp.Refuse(xmpp.Cancel, xmpp.RemoteServerNotFound) // RFC 6120 §10.4
+}
+
+// takePresence notes what everybody may see and tells the features.
+func (x *Session) takePresence(st *xmpp.Stanza) error {
+	el, err := st.Element()
+	if err != nil {
+		return err
+	}
+	toAll := !st.HasTo && (st.Type == "" || st.Type == "unavailable")
+	if toAll && st.Type == "" {
+		prio, err := priority(el)
+		if err != nil {
+			return err
+		}
+		el.Set("from", x.jid.String())
+		x.mu.Lock()
+		x.initial = x.presence == nil
+		x.presence, x.prio = el.Clone(), prio
+		x.mu.Unlock()
+	}
+	for _, f := range x.s.presence {
+		if err := f(x, st, el); err != nil {
+			return err
+		}
+	}
+	x.mu.Lock()
+	x.initial = false
+	if toAll && st.Type == "unavailable" {
+		x.presence, x.prio = nil, 0
+	}
+	x.mu.Unlock()
+	if toAll {
+		x.remember()
+		x.takeInbox()
+		x.wake()
+	}
+	return nil
+}
+
+// priority reads <priority/> (RFC 6121 §4.7.2.3: -128..127).
+func priority(el *xmpp.Element) (int, error) {
+	p := el.Child(xmpp.NSClient, "priority")
+	if p == nil {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(p.Text()), 10, 8)
+	if err != nil {
+		return 0, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest)
+	}
+	return int(n), nil
+}

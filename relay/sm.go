@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"crypto/rand"
+	"strconv"
+	"time"
+
+	"sotto/offline"
+	"sotto/xmpp"
+)
+
+// NewID makes an id that nobody can guess (128 bits).
+func NewID() string { return rand.Text() }
+
+// nonza takes what is no stanza: acks, and the switches of a stream.
+func (x *Session) nonza(st *xmpp.Stanza) error {
+	switch st.Name {
+	case xmpp.Name{Space: xmpp.NSSM, Local: "r"}:
+		x.mu.Lock()
+		if x.sm != nil {
+			x.sm.asks = true
+		}
+		x.mu.Unlock()
+		x.wake()
+		return nil
+	case xmpp.Name{Space: xmpp.NSSM, Local: "a"}:
+		return x.acked(st)
+	case xmpp.Name{Space: xmpp.NSSM, Local: "enable"}:
+		return x.enable(st)
+	case xmpp.Name{Space: xmpp.NSSM, Local: "resume"}:
+		return x.failSM("unexpected-request") // XEP-0198 §5: not after binding
+	case xmpp.Name{Space: xmpp.NSCSI, Local: "active"}, xmpp.Name{Space: xmpp.NSCSI, Local: "inactive"}:
+		x.mu.Lock()
+		x.inactive = st.Name.Local == "inactive"
+		x.mu.Unlock()
+		return nil
+	}
+	return &xmpp.StreamError{Cond: "unsupported-stanza-type"}
+}
+
+// acked takes the client's <a h> (XEP-0198 §4): the mail it covers is erased.
+func (x *Session) acked(st *xmpp.Stanza) error {
+	el, err := st.Element()
+	if err != nil {
+		return err
+	}
+	h, err := strconv.ParseUint(el.Get("h"), 10, 32)
+	if err != nil {
+		return &xmpp.StreamError{Cond: "bad-format"}
+	}
+	x.mu.Lock()
+	if x.sm == nil {
+		x.mu.Unlock()
+		return x.failSM("unexpected-request")
+	}
+	x.sm.asked = false
+	tags, err := x.takeAck(uint32(h))
+	x.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	x.forget(tags)
+	x.wake()
+	return nil
+}
+
+// takeAck moves the ledger; x.mu is held.
+func (x *Session) takeAck(h uint32) ([]uint64, error) {
+	tags, err := x.sm.ledger.Acked(h)
+	if err != nil {
+		return nil, err
+	}
+	kept := x.sm.kept
+	for len(kept) > 0 && int32(h-kept[0].n) >= 0 { // wraps at 2^32, XEP-0198 §4
+		kept = kept[1:]
+	}
+	if len(kept) == 0 {
+		kept = nil
+	}
+	x.sm.kept = kept
+	if x.sm.slot != nil {
+		x.sm.slot.Acked(h)
+	}
+	return tags, nil
+}
+
+// enable switches stream management on after a classic bind (XEP-0198 §3).
+func (x *Session) enable(st *xmpp.Stanza) error {
+	el, err := st.Element()
+	if err != nil {
+		return err
+	}
+	x.mu.Lock()
+	on := x.sm != nil
+	x.mu.Unlock()
+	if on {
+		return &xmpp.StreamError{Cond: "policy-violation", Text: "stream management is on already"}
+	}
+	want := el.Get("resume") == "true" || el.Get("resume") == "1"
+	id := x.startSM(want)
+	yes := xmpp.El(xmpp.NSSM, "enabled")
+	if id != "" {
+		yes.Set("id", id).Set("resume", "true").Set("max", strconv.Itoa(int(x.s.opt.Park/time.Second)))
+	}
+	x.pushNonza(yes)
+	return nil
+}
+
+// startSM begins counting; the id is empty when the session may not be resumed.
+func (x *Session) startSM(resume bool) string {
+	m := &management{}
+	if resume {
+		m.id = NewID()
+		slot, err := x.s.opt.Store.NewSlot(x.record(m.id))
+		if err != nil {
+			x.s.opt.Log.Warn("session cannot be resumed", "err", err)
+			m.id = ""
+		}
+		m.slot = slot
+		if err != nil {
+			m.slot = nil
+		}
+	}
+	x.mu.Lock()
+	x.sm = m
+	x.books.restart(0)
+	x.mu.Unlock()
+	return m.id
+}
+
+func (x *Session) failSM(cond string) error {
+	f := xmpp.El(xmpp.NSSM, "failed").Add(xmpp.El(xmpp.NSStanzas, cond))
+	x.pushNonza(f)
+	return nil
+}
+
+func (x *Session) pushNonza(el *xmpp.Element) {
+	x.mu.Lock()
+	x.out.list = append(x.out.list, note{b: el.Bytes(), nonza: true})
+	x.mu.Unlock()
+	x.wake()
+}
+
+// The bits of offline.Resumable.Flags.
+const (
+	flagFirm = 1 << iota
+	flagRoster
+	flagCarbons
+	flagDirect
+)
+
+// record is what a resumption after a crash needs; x.mu is not held.
+func (x *Session) record(id string) offline.Resumable {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r := offline.Resumable{
+		ID: id, User: x.user, Device: x.device, Resource: x.jid.Resource,
+		Until: x.s.Now().Add(x.s.opt.Park),
+	}
+	if x.presence != nil {
+		r.Presence = x.presence.Bytes()
+	}
+	for flag, on := range map[uint32]bool{
+		flagFirm: x.firm, flagRoster: x.roster, flagCarbons: x.carbons, flagDirect: x.direct,
+	} {
+		if on {
+			r.Flags |= flag
+		}
+	}
+	return r
+}
+
+// remember writes what changed for a resumption after a crash.
+func (x *Session) remember() {
+	x.mu.Lock()
+	m := x.sm
+	x.mu.Unlock()
+	if m != nil && m.slot != nil {
+		m.slot.SetRecord(x.record(m.id))
+	}
+}

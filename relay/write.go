@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"bytes"
+	"errors"
+	"strconv"
+	"time"
+
+	"sotto/offline"
+	"sotto/xmpp"
+)
+
+// window is how many unacked mails may be on their way to one device.
+const window = 256
+
+// batch is how much is written before the socket is flushed.
+const batch = 64 << 10
+
+// inboxTag marks a ledger tag whose mail lies in the inbox.
+const inboxTag = 1 << 63
+
+var errStale = errors.New("another socket has taken over this session")
+
+// fill is the writer's turn: answers and pushes first, then mail.
+func (x *Session) fill(w *xmpp.Writer, turn int) error {
+	if err := x.fillNotes(w, turn); err != nil {
+		return err
+	}
+	for which := range 2 {
+		if err := x.fillMail(w, turn, which); err != nil {
+			return err
+		}
+	}
+	return x.fillAsk(w, turn)
+}
+
+func (x *Session) fillNotes(w *xmpp.Writer, turn int) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.turn != turn || x.ended {
+		return errStale
+	}
+	for _, n := range x.out.take() {
+		w.Bytes(n.b)
+		if x.sm != nil && !n.nonza {
+			x.sm.kept = append(x.sm.kept, sentNote{x.sm.ledger.Sent(0), n.b})
+		}
+	}
+	if x.sm != nil && x.sm.asks && x.books.safe == x.books.in {
+		x.sm.asks = false
+		w.Bytes(ackBytes(x.books.safe))
+	}
+	return nil
+}
+
+func ackBytes(h uint32) []byte {
+	b := append(make([]byte, 0, 48), "<a xmlns='"+xmpp.NSSM+"' h='"...)
+	b = strconv.AppendUint(b, uint64(h), 10)
+	return append(b, "'/>"...)
+}
+
+// fillMail pulls from one mailbox: 0 is the device's own, 1 the inbox.
+func (x *Session) fillMail(w *xmpp.Writer, turn, which int) error {
+	for w.Len() < batch {
+		room, cursor, box, since := x.mayPull(which)
+		if room <= 0 {
+			return nil
+		}
+		mail, err := box.After(cursor, min(room, 64), nil)
+		if err != nil && len(mail) == 0 {
+			return err
+		}
+		if len(mail) == 0 {
+			return nil
+		}
+		if err := x.sent(turn, which, mail); err != nil {
+			return err
+		}
+		for i := range mail {
+			x.writeMail(w, &mail[i], since)
+		}
+	}
+	x.wake() // the rest goes after the flush
+	return nil
+}
+
+// mayPull says how much mail may be written now, from where.
+func (x *Session) mayPull(which int) (int, uint64, *offline.Mailbox, time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.presence == nil && !x.direct || which == 1 && !x.hasInbox {
+		return 0, 0, nil, time.Time{}
+	}
+	out := len(x.ping.sent)
+	if x.sm != nil {
+		out = x.sm.ledger.Waiting()
+	}
+	box := x.box
+	if which == 1 {
+		box = x.s.opt.Store.Mailbox(x.user, inbox)
+	}
+	return window - out, x.cursor[which], box, x.since
+}
+
+// sent notes mail as on its way, before the socket sees a byte of it.
+func (x *Session) sent(turn, which int, mail []offline.Mail) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.turn != turn || x.ended {
+		return errStale
+	}
+	var flag uint64
+	if which == 1 {
+		flag = inboxTag
+	}
+	tags := make([]uint64, len(mail))
+	var first uint32
+	for i := range mail {
+		tags[i] = mail[i].Seq | flag
+		if x.sm == nil {
+			x.ping.sent = append(x.ping.sent, tags[i])
+		} else if n := x.sm.ledger.Sent(tags[i]); i == 0 {
+			first = n
+		}
+	}
+	x.cursor[which] = mail[len(mail)-1].Seq
+	if x.sm != nil && x.sm.slot != nil {
+		x.sm.slot.Sent(first, tags)
+	}
+	return nil
+}
+
+var endMessage = []byte("</message>")
+
+// writeMail adds <delay/> to what waited (XEP-0203 §2).
+func (x *Session) writeMail(w *xmpp.Writer, m *offline.Mail, since time.Time) {
+	if !m.At.Before(since) || !bytes.HasSuffix(m.Body, endMessage) {
+		w.Bytes(m.Body)
+		return
+	}
+	w.Bytes(m.Body[:len(m.Body)-len(endMessage)])
+	d := xmpp.El(xmpp.NSDelay, "delay", "from", x.s.opt.Domain, "stamp", m.At.UTC().Format("2006-01-02T15:04:05.000Z"))
+	w.Element(d)
+	w.Bytes(endMessage)
+}
+
+// fillAsk asks the client what it has, once per flight: <r/> (XEP-0198 §4), or
+// a ping (XEP-0199) where there is no stream management.
+func (x *Session) fillAsk(w *xmpp.Writer, turn int) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.turn != turn || x.ended {
+		return errStale
+	}
+	if x.sm != nil {
+		if x.sm.ledger.Waiting() > 0 && !x.sm.asked {
+			x.sm.asked = true
+			w.Bytes([]byte("<r xmlns='" + xmpp.NSSM + "'/>"))
+		}
+		return nil
+	}
+	if len(x.ping.sent) > 0 && x.ping.id == "" {
+		x.ping.id, x.ping.covers = NewID(), len(x.ping.sent)
+		iq := xmpp.El(xmpp.NSClient, "iq", "type", "get", "id", x.ping.id, "from", x.s.opt.Domain, "to", x.jid.String())
+		w.Element(iq.Add(xmpp.El(xmpp.NSPing, "ping")))
+	}
+	return nil
+}
+
+// A probe is the ping behind mail to a client without stream management.
+type probe struct {
+	sent   []uint64 // unacked tags in their order
+	id     string   // of the ping that is out, "" = none
+	covers int      // how many of sent were written before that ping
+}
+
+// ponged takes the answer to our ping: what was before it has arrived.
+func (x *Session) ponged(id string) bool {
+	x.mu.Lock()
+	if id == "" || x.ping.id != id {
+		x.mu.Unlock()
+		return false
+	}
+	got := append([]uint64(nil), x.ping.sent[:x.ping.covers]...)
+	x.ping.sent = x.ping.sent[x.ping.covers:]
+	x.ping.id, x.ping.covers = "", 0
+	x.mu.Unlock()
+	x.forget(got)
+	x.wake()
+	return true
+}
+
+// forget acks mail in its mailbox: the last device's ack erases it (P3).
+func (x *Session) forget(tags []uint64) {
+	var own, shared []uint64
+	for _, t := range tags {
+		switch {
+		case t == 0:
+		case t&inboxTag != 0:
+			shared = append(shared, t&^inboxTag)
+		default:
+			own = append(own, t)
+		}
+	}
+	if len(own) > 0 {
+		x.box.Ack(own...)
+	}
+	if len(shared) > 0 {
+		x.s.opt.Store.Mailbox(x.user, inbox).Ack(shared...)
+	}
+}
