@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package offline
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// Hash is what SCRAM needs of a password, and no more (RFC 5802 §3).
+type Hash struct {
+	Salt       []byte
+	Iterations int
+	StoredKey  []byte
+	ServerKey  []byte
+}
+
+// Account is one person here.
+type Account struct {
+	User         string
+	SHA1, SHA256 Hash
+	Created      time.Time
+	Devices      []Device
+}
+
+// Device is one installation that is owed messages (DESIGN §4).
+type Device struct {
+	ID, Resource, Label string
+	Since, Seen         time.Time
+}
+
+// devicesMax is how many devices an account may have.
+const devicesMax = 10
+
+// seenEvery bounds how often a device's last login is written.
+const seenEvery = time.Hour
+
+// Account reads an account.
+func (s *Store) Account(user string) (Account, error) {
+	sh, acct, err := s.of(user)
+	if err != nil {
+		return Account{}, err
+	}
+	sh.mu.Lock()
+	a, ok := sh.known[acct]
+	turn := sh.edits
+	sh.mu.Unlock()
+	if ok {
+		return a, nil
+	}
+	err = sh.db.View(func(tx *bbolt.Tx) error { return s.readAccount(tx, acct, &a) })
+	if err != nil {
+		return Account{}, err
+	}
+	sh.mu.Lock()
+	if sh.edits == turn { // else it may be old already
+		sh.known[acct] = a
+	}
+	sh.mu.Unlock()
+	return a, nil
+}
+
+// edit changes accounts; what is known of them is read again afterwards.
+func (sh *shard) edit(acct id, f func(tx *bbolt.Tx) error) error {
+	err := sh.do(f)
+	sh.mu.Lock()
+	sh.edits++
+	delete(sh.known, acct)
+	sh.mu.Unlock()
+	return err
+}
+
+func (s *Store) readAccount(tx *bbolt.Tx, acct id, a *Account) error {
+	v := tx.Bucket(accounts).Get(acct[:])
+	if v == nil {
+		return ErrNoAccount
+	}
+	_, b, err := s.openRecord(acct[:], v)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, a)
+}
+
+func (s *Store) writeAccount(tx *bbolt.Tx, acct id, a *Account) error {
+	b, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	return tx.Bucket(accounts).Put(acct[:], s.sealRecord(acct[:], a.User, b))
+}
+
+// change edits an account in one transaction.
+func (s *Store) change(user string, f func(a *Account) error) error {
+	sh, acct, err := s.of(user)
+	if err != nil {
+		return err
+	}
+	return sh.edit(acct, func(tx *bbolt.Tx) error {
+		var a Account
+		if err := s.readAccount(tx, acct, &a); err != nil {
+			return err
+		}
+		if err := f(&a); err != nil {
+			return err
+		}
+		return s.writeAccount(tx, acct, &a)
+	})
+}
+
+// CreateAccount makes an account; ErrExists when the name is taken.
+func (s *Store) CreateAccount(a Account) error {
+	sh, acct, err := s.of(a.User)
+	if err != nil {
+		return err
+	}
+	return sh.edit(acct, func(tx *bbolt.Tx) error {
+		if tx.Bucket(accounts).Get(acct[:]) != nil {
+			return ErrExists
+		}
+		return s.writeAccount(tx, acct, &a)
+	})
+}
+
+// UpdateAccount writes new hashes; the devices stay.
+func (s *Store) UpdateAccount(n Account) error {
+	return s.change(n.User, func(a *Account) error {
+		a.SHA1, a.SHA256 = n.SHA1, n.SHA256
+		return nil
+	})
+}
+
+// DeleteAccount erases the account with all it has.
+func (s *Store) DeleteAccount(user string) error {
+	sh, acct, err := s.of(user)
+	if err != nil {
+		return err
+	}
+	sh.forgetAll(acct)
+	return sh.edit(acct, func(tx *bbolt.Tx) error {
+		if tx.Bucket(accounts).Get(acct[:]) == nil {
+			return ErrNoAccount
+		}
+		var gone [][]byte
+		c := tx.Bucket(records).Cursor()
+		for k, _ := c.Seek(acct[:]); k != nil && bytes.HasPrefix(k, acct[:]); k, _ = c.Next() {
+			gone = append(gone, bytes.Clone(k))
+		}
+		for _, k := range gone {
+			if err := tx.Bucket(records).Delete(k); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(accounts).Delete(acct[:])
+	})
+}
+
+// forgetAll acks all mail of an account.
+func (sh *shard) forgetAll(acct id) {
+	owed := map[id][]uint64{}
+	sh.mu.Lock()
+	for b, q := range sh.boxes {
+		if b.acct == acct {
+			owed[b.device] = slices.Clone(q.seqs)
+		}
+	}
+	sh.mu.Unlock()
+	for device, seqs := range owed {
+		(&Mailbox{sh: sh, acct: acct, device: device}).Ack(seqs...)
+	}
+}
+
+// Users lists all accounts.
+func (s *Store) Users() ([]string, error) {
+	var all []string
+	for _, sh := range s.shards {
+		if sh.broken != nil {
+			return all, sh.broken
+		}
+		err := sh.db.View(func(tx *bbolt.Tx) error {
+			return tx.Bucket(accounts).ForEach(func(k, v []byte) error {
+				name, _, err := s.openRecord(k, v)
+				all = append(all, name)
+				return err
+			})
+		})
+		if err != nil {
+			return all, err
+		}
+	}
+	sort.Strings(all)
+	return all, nil
+}
+
+// Devices lists the devices that are owed messages.
+func (s *Store) Devices(user string) ([]Device, error) {
+	a, err := s.Account(user)
+	return a.Devices, err
+}
+
+// SawDevice notes a login. A new device pushes out the one unseen the longest
+// when there are too many; made says that it is new.
+func (s *Store) SawDevice(user string, d Device) (made bool, err error) {
+	old, err := s.Devices(user)
+	if err != nil {
+		return false, err
+	}
+	for _, o := range old {
+		if o.ID == d.ID && o.Resource == d.Resource && o.Label == d.Label && d.Seen.Sub(o.Seen) < seenEvery {
+			return false, nil
+		}
+	}
+	var out []string
+	err = s.change(user, func(a *Account) error {
+		out, made = nil, true
+		for i := range a.Devices {
+			if a.Devices[i].ID == d.ID {
+				d.Since, made = a.Devices[i].Since, false
+				a.Devices[i] = d
+			}
+		}
+		if made {
+			a.Devices = append(a.Devices, d)
+		}
+		for len(a.Devices) > devicesMax {
+			i := oldest(a.Devices)
+			out = append(out, a.Devices[i].ID)
+			a.Devices = slices.Delete(a.Devices, i, i+1)
+		}
+		return nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("note device: %w", err)
+	}
+	for _, id := range out {
+		s.forgetDevice(user, id)
+	}
+	return made, nil
+}
+
+func oldest(l []Device) int {
+	first := 0
+	for i := range l {
+		if l[i].Seen.Before(l[first].Seen) {
+			first = i
+		}
+	}
+	return first
+}
+
+// DropDevice unlinks a device and forgets its mail.
+func (s *Store) DropDevice(user, device string) error {
+	err := s.change(user, func(a *Account) error {
+		n := len(a.Devices)
+		a.Devices = slices.DeleteFunc(a.Devices, func(d Device) bool { return d.ID == device })
+		if len(a.Devices) == n {
+			return ErrGone
+		}
+		return nil
+	})
+	if err == nil || errors.Is(err, ErrGone) {
+		s.forgetDevice(user, device)
+	}
+	return err
+}
+
+// forgetDevice acks all mail of a device.
+func (s *Store) forgetDevice(user, device string) {
+	b := s.Mailbox(user, device)
+	if b.err != nil {
+		return
+	}
+	b.sh.mu.Lock()
+	var seqs []uint64
+	if q := b.sh.boxes[boxID{b.acct, b.device}]; q != nil {
+		seqs = slices.Clone(q.seqs)
+	}
+	b.sh.mu.Unlock()
+	b.Ack(seqs...)
+}

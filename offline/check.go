@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package offline
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"go.etcd.io/bbolt"
+)
+
+// Report is what Check found.
+type Report struct {
+	Accounts, Records, Waiting int
+	Bad                        []string // one line for each damage
+}
+
+// Check verifies a data folder that no server has open: the structure of each
+// file, the seal and checksum of each value, and that each mail has its key.
+func Check(dir string) (Report, error) {
+	var r Report
+	if _, err := os.Stat(filepath.Join(dir, "root")); err != nil {
+		return r, err
+	}
+	s, err := Open(dir, Options{})
+	if err != nil {
+		return r, err
+	}
+	for _, sh := range s.shards {
+		if sh.broken != nil {
+			r.Bad = append(r.Bad, sh.broken.Error())
+			continue
+		}
+		if err := sh.check(&r); err != nil {
+			r.Bad = append(r.Bad, fmt.Sprintf("%s: %v", sh.path, err))
+		}
+	}
+	return r, s.Close()
+}
+
+func (sh *shard) check(r *Report) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v", p)
+		}
+	}()
+	return sh.db.View(func(tx *bbolt.Tx) error {
+		err := tx.Bucket(bodies).ForEach(func(k, v []byte) error {
+			r.Waiting++
+			if _, err := sh.read(tx, placeOf(k), binary.BigEndian.Uint32(v)); err != nil {
+				r.Bad = append(r.Bad, fmt.Sprintf("%s: mail %x: %v", sh.path, k, err))
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		sealed := func(n *int) func(k, v []byte) error {
+			return func(k, v []byte) error {
+				*n++
+				if _, _, err := sh.s.openRecord(k, v); err != nil {
+					r.Bad = append(r.Bad, fmt.Sprintf("%s: %x: %v", sh.path, k, err))
+				}
+				return nil
+			}
+		}
+		if err := tx.Bucket(records).ForEach(sealed(&r.Records)); err != nil {
+			return err
+		}
+		return tx.Bucket(accounts).ForEach(sealed(&r.Accounts))
+	})
+}

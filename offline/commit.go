@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package offline
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// commitLoop is the shard's only writer: it gathers what came in and makes it
+// durable with one sync of each file.
+func (sh *shard) commitLoop(done *sync.WaitGroup) {
+	defer done.Done()
+	timer := time.NewTimer(time.Hour)
+	for {
+		select {
+		case <-sh.kick:
+		case <-timer.C:
+		}
+		wait, last := sh.whenDue()
+		if wait > 0 {
+			timer.Reset(wait)
+			continue
+		}
+		sh.commit()
+		timer.Reset(time.Hour)
+		if last && sh.idle() {
+			return
+		}
+	}
+}
+
+func (sh *shard) whenDue() (time.Duration, bool) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.due.IsZero() {
+		return time.Hour, sh.closing
+	}
+	return time.Until(sh.due), sh.closing
+}
+
+func (sh *shard) idle() bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	idle := len(sh.fresh) == 0 && len(sh.dropped) == 0 && len(sh.jobs) == 0
+	if !idle {
+		sh.wake(0)
+	}
+	return idle || sh.failed != nil
+}
+
+// A haul is what one commit carries.
+type haul struct {
+	fresh   []*entry
+	dropped []drop
+	jobs    []*job
+	slots   []uint32 // of fresh
+}
+
+func (sh *shard) gather() *haul {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	h := &haul{dropped: sh.dropped, jobs: sh.jobs}
+	for _, e := range sh.fresh {
+		if len(e.owed) > 0 { // else acked before it was committed: no disk
+			e.state = committing
+			h.fresh = append(h.fresh, e)
+		}
+	}
+	sh.fresh, sh.dropped, sh.jobs, sh.due = nil, nil, nil, time.Time{}
+	return h
+}
+
+func (sh *shard) commit() {
+	h := sh.gather()
+	err := sh.write(h)
+	for _, d := range h.dropped {
+		if err == nil && d.last {
+			if e := sh.keys.wipe(d.slot); e != nil {
+				sh.s.opt.Log.Error("key not wiped", "err", e)
+			}
+		}
+	}
+	sh.mu.Lock()
+	if err != nil {
+		sh.undo(h, err)
+	} else {
+		sh.failed = nil
+		sh.stored(h)
+	}
+	sh.mu.Unlock()
+	for _, e := range h.fresh {
+		e.ticket.settle(err)
+	}
+	for _, j := range h.jobs {
+		if j.err == nil {
+			j.err = err
+		}
+		close(j.done)
+	}
+}
+
+// write makes the keys durable before the entries that need them.
+func (sh *shard) write(h *haul) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", ErrCorrupt, p)
+		}
+	}()
+	sh.mu.Lock()
+	failed := sh.failed
+	sh.mu.Unlock()
+	if failed != nil && !passing(failed) {
+		return failed // after a failed sync the file's state is unknown
+	}
+	if failed == nil && len(h.fresh)+len(h.dropped)+len(h.jobs) == 0 {
+		return nil
+	}
+	sealed := make([][]byte, len(h.fresh))
+	for i, e := range h.fresh {
+		n, key, err := sh.keys.take()
+		if err != nil {
+			return err
+		}
+		h.slots = append(h.slots, n)
+		if sealed[i], err = sealOnce(key, e.sealed, e.key()); err != nil {
+			return err
+		}
+	}
+	if len(h.fresh) > 0 {
+		if err := sh.keys.sync(); err != nil {
+			return err
+		}
+	}
+	return sh.db.Update(func(tx *bbolt.Tx) error { return h.apply(tx, sealed) })
+}
+
+// passing says whether an error can go away by itself: a disk that is full
+// gets room again, a disk that lost a write is not trusted until a restart.
+func passing(err error) bool {
+	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *haul) apply(tx *bbolt.Tx, sealed [][]byte) error {
+	body, ref := tx.Bucket(bodies), tx.Bucket(refs)
+	for i, e := range h.fresh {
+		v := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(sealed[i])), h.slots[i])
+		if err := body.Put(e.key(), append(v, sealed[i]...)); err != nil {
+			return err
+		}
+		token := binary.BigEndian.AppendUint64(nil, e.token)
+		for _, d := range e.asked {
+			if err := ref.Put(e.refKey(d), token); err != nil {
+				return err
+			}
+		}
+	}
+	for _, d := range h.dropped {
+		if err := ref.Delete(d.refKey(d.device)); err != nil {
+			return err
+		}
+		if d.last {
+			if err := body.Delete(d.key()); err != nil {
+				return err
+			}
+		}
+	}
+	for _, j := range h.jobs {
+		if err := j.do(tx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (sh *shard) stored(h *haul) {
+	for i, e := range h.fresh {
+		e.state, e.slot, e.sealed, e.mail = stored, h.slots[i], nil, nil
+		for _, d := range e.gone {
+			sh.dropped = append(sh.dropped, drop{e.place, d, false, e.slot})
+		}
+		if len(e.owed) == 0 && len(e.gone) > 0 {
+			sh.dropped[len(sh.dropped)-1].last = true
+			sh.lose(e)
+		}
+		e.gone = nil
+	}
+	if len(sh.dropped) > 0 {
+		sh.wake(dropLinger)
+	}
+}
+
+// dropLinger is how long acked mail may stay on disk before it is taken off,
+// so that acks share commits.
+const dropLinger = 200 * time.Millisecond
+
+// undo keeps what was not written. The disk's state is unknown: from now on
+// the shard takes no new mail until a later write succeeds (DESIGN §5).
+func (sh *shard) undo(h *haul, err error) {
+	if sh.failed == nil {
+		sh.s.opt.Log.Error("commit failed; no new mail is taken", "err", err)
+	}
+	sh.failed = err
+	for _, e := range h.fresh {
+		for _, d := range e.owed {
+			sh.box(boxID{e.acct, d}).remove(e.seq)
+		}
+		sh.lose(e)
+	}
+	for _, n := range h.slots {
+		_ = sh.keys.wipe(n)
+	}
+	sh.dropped = append(h.dropped, sh.dropped...)
+}
+
+func (sh *shard) lose(e *entry) {
+	delete(sh.entries, e.place)
+	if e.token != 0 && sh.tokens[e.token] == e {
+		delete(sh.tokens, e.token)
+	}
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package offline
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// keySize is one slot: the key of one mail, or zeros.
+const keySize = 32
+
+// A keyFile holds the key of each stored mail in a fixed slot. Overwriting the
+// slot forgets the mail: what is left of it elsewhere is noise (DESIGN §5).
+type keyFile struct {
+	f *os.File
+
+	mu    sync.Mutex
+	free  []uint32
+	size  uint32 // slots in the file
+	dirty bool
+}
+
+func openKeys(path string) (*keyFile, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &keyFile{f: f, size: uint32(st.Size() / keySize)}, nil
+}
+
+// claim tells which slots are in use; all others are wiped and free.
+func (k *keyFile) claim(used map[uint32]bool) error {
+	for n := range k.size {
+		if used[n] {
+			continue
+		}
+		if key, err := k.read(n); err == nil && key != [keySize]byte{} {
+			if err := k.wipe(n); err != nil {
+				return err
+			}
+			continue
+		}
+		k.free = append(k.free, n)
+	}
+	return nil
+}
+
+// take writes a new key into a free slot; it is durable after sync.
+func (k *keyFile) take() (n uint32, key [keySize]byte, err error) {
+	_, _ = rand.Read(key[:]) // never fails
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if l := len(k.free); l > 0 {
+		n = k.free[l-1]
+	} else {
+		n = k.size
+	}
+	if _, err = k.f.WriteAt(key[:], int64(n)*keySize); err != nil {
+		return 0, key, err
+	}
+	if l := len(k.free); l > 0 {
+		k.free = k.free[:l-1]
+	} else {
+		k.size++
+	}
+	k.dirty = true
+	return n, key, nil
+}
+
+func (k *keyFile) read(n uint32) (key [keySize]byte, err error) {
+	_, err = k.f.ReadAt(key[:], int64(n)*keySize)
+	if err == io.EOF {
+		err = ErrCorrupt
+	}
+	return key, err
+}
+
+// wipe overwrites a slot in place; sync makes it durable.
+func (k *keyFile) wipe(n uint32) error {
+	var zero [keySize]byte
+	if _, err := k.f.WriteAt(zero[:], int64(n)*keySize); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.free = append(k.free, n)
+	k.dirty = true
+	return nil
+}
+
+func (k *keyFile) sync() error {
+	k.mu.Lock()
+	dirty := k.dirty
+	k.dirty = false
+	k.mu.Unlock()
+	if !dirty {
+		return nil
+	}
+	return syscall.Fdatasync(int(k.f.Fd()))
+}
+
+func sealer(key []byte) (cipher.AEAD, error) {
+	b, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(b)
+}
+
+// sealOnce seals under a key that is used for this one value only, so the
+// nonce may be zero.
+func sealOnce(key [keySize]byte, plain, about []byte) ([]byte, error) {
+	a, err := sealer(key[:])
+	if err != nil {
+		return nil, err
+	}
+	return a.Seal(nil, make([]byte, a.NonceSize()), plain, about), nil
+}
+
+func openOnce(key [keySize]byte, sealed, about []byte) ([]byte, error) {
+	a, err := sealer(key[:])
+	if err != nil {
+		return nil, err
+	}
+	plain, err := a.Open(nil, make([]byte, a.NonceSize()), sealed, about)
+	if err != nil {
+		return nil, ErrCorrupt
+	}
+	return plain, nil
+}

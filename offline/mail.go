@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package offline
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"sync"
+	"time"
+)
+
+// Mail is one message as it waits. All but Seq and Token is sealed on disk.
+type Mail struct {
+	Seq         uint64
+	At, Expires time.Time
+	From, ID    string
+	Body        []byte
+	Token       uint64 // names a stanza that its sender may send twice; 0 = none
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// encode writes the part that is sealed: length-prefixed fields and a CRC32C.
+func (m *Mail) encode(user string) []byte {
+	b := make([]byte, 0, 64+len(user)+len(m.From)+len(m.ID)+len(m.Body))
+	b = binary.BigEndian.AppendUint64(b, uint64(m.At.UnixNano()))
+	b = binary.BigEndian.AppendUint64(b, uint64(m.Expires.UnixNano()))
+	for _, s := range []string{user, m.From, m.ID} {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	b = binary.AppendUvarint(b, uint64(len(m.Body)))
+	b = append(b, m.Body...)
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+// decodeMail reads what encode wrote; anything else is ErrCorrupt.
+func decodeMail(b []byte) (user string, m Mail, err error) {
+	if len(b) < 24 || crc32.Checksum(b[:len(b)-4], castagnoli) != binary.BigEndian.Uint32(b[len(b)-4:]) {
+		return "", m, ErrCorrupt
+	}
+	m.At = time.Unix(0, int64(binary.BigEndian.Uint64(b)))
+	m.Expires = time.Unix(0, int64(binary.BigEndian.Uint64(b[8:])))
+	rest := b[16 : len(b)-4]
+	var f [4][]byte
+	for i := range f {
+		n, w := binary.Uvarint(rest)
+		if w <= 0 || n > uint64(len(rest)-w) {
+			return "", m, ErrCorrupt
+		}
+		f[i], rest = rest[w:w+int(n)], rest[w+int(n):]
+	}
+	if len(rest) != 0 {
+		return "", m, ErrCorrupt
+	}
+	m.From, m.ID, m.Body = string(f[1]), string(f[2]), f[3]
+	return string(f[0]), m, nil
+}
+
+// A Ticket says when a Put is safe.
+type Ticket struct {
+	mu   sync.Mutex
+	done bool
+	err  error
+	then []func(error)
+}
+
+// Done says whether it is decided; then Err is final.
+func (t *Ticket) Done() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.done
+}
+
+// Err is why the mail may not be stored; an error means unknown, never "not
+// stored".
+func (t *Ticket) Err() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.err
+}
+
+// Then calls f once, when it is decided; at once if it is already.
+func (t *Ticket) Then(f func(error)) {
+	t.mu.Lock()
+	if !t.done {
+		t.then = append(t.then, f)
+		t.mu.Unlock()
+		return
+	}
+	err := t.err
+	t.mu.Unlock()
+	f(err)
+}
+
+func (t *Ticket) settle(err error) {
+	t.mu.Lock()
+	if t.done {
+		t.mu.Unlock()
+		return
+	}
+	t.done, t.err = true, err
+	then := t.then
+	t.then = nil
+	t.mu.Unlock()
+	for _, f := range then {
+		f(err)
+	}
+}

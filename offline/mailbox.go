@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package offline
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+
+	"go.etcd.io/bbolt"
+)
+
+// Put owes a mail to the given devices ("" is the account's inbox). It is
+// visible at once; the Ticket says when it is safe. live means that all of
+// them are there and ack, so that the commit may wait a little longer.
+func (s *Store) Put(user string, devices []string, m *Mail, live bool) (*Ticket, error) {
+	sh, acct, err := s.of(user)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.Devices(user); err != nil {
+		return nil, err
+	}
+	owed := make([]id, 0, len(devices))
+	for _, d := range devices {
+		if x := s.id("device", user, d); !slices.Contains(owed, x) {
+			owed = append(owed, x)
+		}
+	}
+	sealed := m.encode(user)
+	return sh.put(user, acct, owed, m, sealed, live)
+}
+
+func (sh *shard) put(user string, acct id, owed []id, m *Mail, sealed []byte, live bool) (*Ticket, error) {
+	if err := sh.reserve(acct); err != nil {
+		return nil, err
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if m.Token != 0 {
+		if twin := sh.tokens[m.Token]; twin != nil {
+			return twin.answer(), nil
+		}
+	}
+	if sh.closing {
+		return nil, ErrReadOnly
+	}
+	if sh.failed != nil {
+		sh.wake(0) // try again to empty what waits: the disk may be well by now
+		return nil, errors.Join(ErrReadOnly, sh.failed)
+	}
+	for _, d := range owed {
+		if len(sh.box(boxID{acct, d}).seqs) >= sh.s.opt.MailboxMax {
+			return nil, ErrFull
+		}
+	}
+	r := sh.next[acct]
+	m.Seq = r.next
+	sh.next[acct] = span{r.next + 1, r.end}
+	e := &entry{
+		place: place{acct, m.Seq}, user: user, token: m.Token, owed: owed, asked: slices.Clone(owed),
+		mail: m, sealed: sealed, ticket: &Ticket{},
+	}
+	sh.entries[e.place] = e
+	if e.token != 0 {
+		sh.tokens[e.token] = e
+	}
+	for _, d := range owed {
+		sh.box(boxID{acct, d}).add(m.Seq)
+	}
+	sh.fresh = append(sh.fresh, e)
+	if live {
+		sh.wake(sh.s.opt.LingerLive)
+	} else {
+		sh.wake(sh.s.opt.Linger)
+	}
+	return e.ticket, nil
+}
+
+func (e *entry) answer() *Ticket {
+	if e.ticket != nil {
+		return e.ticket
+	}
+	return &Ticket{done: true}
+}
+
+// reserve makes sure that there are numbers to give out: a number is never
+// given out twice, even after a crash.
+func (sh *shard) reserve(acct id) error {
+	sh.mu.Lock()
+	r, ok := sh.next[acct]
+	sh.mu.Unlock()
+	if ok && r.next < r.end {
+		return nil
+	}
+	var got span
+	err := sh.do(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(numbers)
+		got.next = 1
+		if v := b.Get(acct[:]); len(v) == 8 {
+			got.next = binary.BigEndian.Uint64(v)
+		}
+		got.end = got.next + seqBlock
+		return b.Put(acct[:], binary.BigEndian.AppendUint64(nil, got.end))
+	})
+	if err != nil {
+		return errors.Join(ErrReadOnly, err)
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if r := sh.next[acct]; r.next >= r.end { // nobody was quicker
+		sh.next[acct] = got
+	}
+	return nil
+}
+
+// A Mailbox is what one device has not acked.
+type Mailbox struct {
+	sh     *shard
+	user   string
+	acct   id
+	device id
+	err    error
+}
+
+// Mailbox opens a device's mailbox; "" is the account's inbox.
+func (s *Store) Mailbox(user, device string) *Mailbox {
+	sh, acct, err := s.of(user)
+	return &Mailbox{sh, user, acct, s.id("device", user, device), err}
+}
+
+// Len is how many mails wait.
+func (b *Mailbox) Len() int {
+	if b.err != nil {
+		return 0
+	}
+	b.sh.mu.Lock()
+	defer b.sh.mu.Unlock()
+	if q := b.sh.boxes[boxID{b.acct, b.device}]; q != nil {
+		return len(q.seqs)
+	}
+	return 0
+}
+
+// After appends to dst at most max mails that are not acked, with numbers
+// beyond cursor, in order. A mail that cannot be read is reported once and
+// passed over: the ones behind it must not wait for it.
+func (b *Mailbox) After(cursor uint64, max int, dst []Mail) ([]Mail, error) {
+	if b.err != nil {
+		return dst, b.err
+	}
+	first, onDisk := len(dst), false
+	var slots []uint32
+	b.sh.mu.Lock()
+	if q := b.sh.boxes[boxID{b.acct, b.device}]; q != nil {
+		for _, seq := range q.seqs[q.after(cursor):] {
+			if len(slots) == max {
+				break
+			}
+			e := b.sh.entries[place{b.acct, seq}]
+			if e.mail != nil {
+				dst, slots = append(dst, *e.mail), append(slots, 0)
+				continue
+			}
+			dst, slots = append(dst, Mail{Seq: seq}), append(slots, e.slot)
+			onDisk = true
+		}
+	}
+	b.sh.mu.Unlock()
+	if !onDisk {
+		return dst, nil
+	}
+	return b.fetch(dst, first, slots)
+}
+
+// fetch reads the mails that have no body yet from the disk.
+func (b *Mailbox) fetch(dst []Mail, first int, slots []uint32) ([]Mail, error) {
+	var lost []uint64
+	err := b.sh.db.View(func(tx *bbolt.Tx) error {
+		for i := range slots {
+			m := &dst[first+i]
+			if m.Body != nil {
+				continue
+			}
+			got, err := b.sh.read(tx, place{b.acct, m.Seq}, slots[i])
+			if err != nil {
+				lost = append(lost, m.Seq)
+				continue
+			}
+			*m = got
+		}
+		return nil
+	})
+	if err != nil {
+		return dst[:first], err
+	}
+	if lost == nil {
+		return dst, nil
+	}
+	// Acked meanwhile, or damaged: either way there is nothing to give out.
+	kept := slices.DeleteFunc(dst[first:], func(m Mail) bool { return m.Body == nil })
+	b.sh.s.opt.Log.Warn("mail not readable", "n", len(lost))
+	b.Ack(lost...)
+	return dst[:first+len(kept)], nil
+}
+
+// read opens one sealed mail.
+func (sh *shard) read(tx *bbolt.Tx, p place, slot uint32) (Mail, error) {
+	_, m, err := sh.readFor(tx, p, slot)
+	return m, err
+}
+
+func (sh *shard) readFor(tx *bbolt.Tx, p place, slot uint32) (string, Mail, error) {
+	v := tx.Bucket(bodies).Get(p.key())
+	if len(v) < 4 || binary.BigEndian.Uint32(v) != slot {
+		return "", Mail{}, ErrGone
+	}
+	key, err := sh.keys.read(slot)
+	if err != nil {
+		return "", Mail{}, err
+	}
+	plain, err := openOnce(key, v[4:], p.key())
+	if err != nil {
+		return "", Mail{}, err
+	}
+	user, m, err := decodeMail(plain)
+	m.Seq = p.seq
+	return user, m, err
+}
+
+// Ack says that the device has these mails. The last device's ack forgets the
+// content; what was never committed does not touch the disk.
+func (b *Mailbox) Ack(seqs ...uint64) {
+	if b.err != nil || len(seqs) == 0 {
+		return
+	}
+	var safe []*Ticket
+	b.sh.mu.Lock()
+	q := b.sh.boxes[boxID{b.acct, b.device}]
+	for _, seq := range seqs {
+		if q == nil || !q.remove(seq) {
+			continue
+		}
+		if t := b.sh.acked(place{b.acct, seq}, b.device); t != nil {
+			safe = append(safe, t)
+		}
+	}
+	if q != nil && len(q.seqs) == 0 {
+		delete(b.sh.boxes, boxID{b.acct, b.device})
+	}
+	b.sh.mu.Unlock()
+	for _, t := range safe {
+		t.settle(nil)
+	}
+}
+
+// acked takes one device off an entry; the ticket returned became safe by it.
+func (sh *shard) acked(p place, device id) *Ticket {
+	e := sh.entries[p]
+	if e == nil {
+		return nil
+	}
+	e.owed = slices.DeleteFunc(e.owed, func(d id) bool { return d == device })
+	last := len(e.owed) == 0
+	switch e.state {
+	case waiting:
+		e.asked = e.owed
+		if last {
+			sh.lose(e)
+			return e.ticket
+		}
+	case committing:
+		e.gone = append(e.gone, device)
+	case stored:
+		sh.dropped = append(sh.dropped, drop{p, device, last, e.slot})
+		sh.wake(dropLinger)
+		if last {
+			sh.lose(e)
+		}
+	}
+	return nil
+}

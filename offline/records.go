@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package offline
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"go.etcd.io/bbolt"
+)
+
+// do runs one change in the next commit and waits until it is durable. A
+// change that fails by its own will is not written, others are.
+func (sh *shard) do(f func(tx *bbolt.Tx) error) error {
+	j := &job{done: make(chan struct{})}
+	j.do = func(tx *bbolt.Tx) error {
+		j.err = f(tx)
+		return nil
+	}
+	sh.mu.Lock()
+	if sh.closing {
+		sh.mu.Unlock()
+		return ErrGone
+	}
+	sh.jobs = append(sh.jobs, j)
+	sh.wake(0)
+	sh.mu.Unlock()
+	<-j.done
+	return j.err
+}
+
+// Records are the small things of one account, inside one transaction.
+type Records struct {
+	s    *Store
+	b    *bbolt.Bucket
+	acct id
+	set  []change
+	err  error
+}
+
+type change struct{ key, value []byte }
+
+// View reads records.
+func (s *Store) View(user string, f func(*Records) error) error {
+	sh, acct, err := s.of(user)
+	if err != nil {
+		return err
+	}
+	return sh.db.View(func(tx *bbolt.Tx) error {
+		r := &Records{s: s, b: tx.Bucket(records), acct: acct}
+		return errors.Join(f(r), r.err)
+	})
+}
+
+// Update changes records; when it returns nil the change is durable. When f
+// fails nothing is changed.
+func (s *Store) Update(user string, f func(*Records) error) error {
+	sh, acct, err := s.of(user)
+	if err != nil {
+		return err
+	}
+	return sh.do(func(tx *bbolt.Tx) error {
+		r := &Records{s: s, b: tx.Bucket(records), acct: acct}
+		if err := errors.Join(f(r), r.err); err != nil {
+			return err
+		}
+		return r.apply()
+	})
+}
+
+func (r *Records) apply() error {
+	for _, c := range r.set {
+		var err error
+		if c.value == nil {
+			err = r.b.Delete(c.key)
+		} else {
+			err = r.b.Put(c.key, c.value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Records) key(kind, key string) []byte {
+	k, n := r.s.id("kind", kind), r.s.id("key", kind, key)
+	return append(append(append(make([]byte, 0, 48), r.acct[:]...), k[:]...), n[:]...)
+}
+
+// Get reads one record; nil when there is none.
+func (r *Records) Get(kind, key string) []byte {
+	k := r.key(kind, key)
+	for i := len(r.set) - 1; i >= 0; i-- {
+		if bytes.Equal(r.set[i].key, k) {
+			return r.open(k, r.set[i].value)
+		}
+	}
+	return r.open(k, r.b.Get(k))
+}
+
+func (r *Records) open(k, v []byte) []byte {
+	if v == nil {
+		return nil
+	}
+	_, value, err := r.s.openRecord(k, v)
+	if err != nil {
+		r.err = err
+	}
+	return value
+}
+
+// Put writes one record.
+func (r *Records) Put(kind, key string, v []byte) {
+	k := r.key(kind, key)
+	r.set = append(r.set, change{k, r.s.sealRecord(k, key, v)})
+}
+
+// Delete removes one record.
+func (r *Records) Delete(kind, key string) {
+	r.set = append(r.set, change{r.key(kind, key), nil})
+}
+
+// Each goes over a kind's records as they were before this transaction's own
+// changes, until f says false.
+func (r *Records) Each(kind string, f func(key string, v []byte) bool) {
+	k := r.s.id("kind", kind)
+	prefix := append(append(make([]byte, 0, 32), r.acct[:]...), k[:]...)
+	c := r.b.Cursor()
+	for key, v := c.Seek(prefix); key != nil && bytes.HasPrefix(key, prefix); key, v = c.Next() {
+		name, value, err := r.s.openRecord(key, v)
+		if err != nil {
+			r.err = err
+			return
+		}
+		if !f(name, value) {
+			return
+		}
+	}
+}
+
+// sealRecord seals name and value with a CRC32C; about ties it to its place.
+func (s *Store) sealRecord(about []byte, name string, v []byte) []byte {
+	p := binary.AppendUvarint(nil, uint64(len(name)))
+	p = append(append(p, name...), v...)
+	p = binary.BigEndian.AppendUint32(p, crc32.Checksum(p, castagnoli))
+	nonce := make([]byte, s.seal.NonceSize())
+	_, _ = rand.Read(nonce) // never fails
+	return s.seal.Seal(nonce, nonce, p, about)
+}
+
+func (s *Store) openRecord(about, sealed []byte) (name string, v []byte, err error) {
+	n := s.seal.NonceSize()
+	if len(sealed) < n {
+		return "", nil, ErrCorrupt
+	}
+	p, err := s.seal.Open(nil, sealed[:n], sealed[n:], about)
+	if err != nil || len(p) < 5 {
+		return "", nil, fmt.Errorf("record: %w", ErrCorrupt)
+	}
+	body := p[:len(p)-4]
+	if crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(p[len(p)-4:]) {
+		return "", nil, fmt.Errorf("record: %w", ErrCorrupt)
+	}
+	l, w := binary.Uvarint(body)
+	if w <= 0 || l > uint64(len(body)-w) {
+		return "", nil, fmt.Errorf("record: %w", ErrCorrupt)
+	}
+	return string(body[w : w+int(l)]), body[w+int(l):], nil
+}

@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package offline
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var quiet = Options{Shards: 2, Log: slog.New(slog.DiscardHandler)}
+
+func open(t testing.TB, dir string, o Options) *Store {
+	t.Helper()
+	s, err := Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func withBob(t testing.TB, dir string, o Options) *Store {
+	t.Helper()
+	s := open(t, dir, o)
+	if err := s.CreateAccount(Account{User: "bob"}); err != nil && !errors.Is(err, ErrExists) {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func wait(t testing.TB, k *Ticket) {
+	t.Helper()
+	done := make(chan error, 1)
+	k.Then(func(err error) { done <- err })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mail(n int) *Mail {
+	now := time.Now()
+	return &Mail{At: now, Expires: now.Add(time.Hour), From: "alice@localhost/a", ID: fmt.Sprint(n), Body: []byte(fmt.Sprintf("<message>%d</message>", n))}
+}
+
+func all(t testing.TB, b *Mailbox) []Mail {
+	t.Helper()
+	got, err := b.After(0, 1<<20, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// What is done survives a restart, in order, for each device once.
+func TestMailSurvivesRestart(t *testing.T) {
+	dir := t.TempDir()
+	s := withBob(t, dir, quiet)
+	for i := range 100 {
+		k, err := s.Put("bob", []string{"phone", "laptop"}, mail(i), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wait(t, k)
+	}
+	phone := s.Mailbox("bob", "phone")
+	for _, m := range all(t, phone)[:40] {
+		phone.Ack(m.Seq)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, quiet)
+	defer s.Close()
+	for device, first := range map[string]int{"phone": 40, "laptop": 0} {
+		got := all(t, s.Mailbox("bob", device))
+		if len(got) != 100-first {
+			t.Fatalf("%s has %d", device, len(got))
+		}
+		for i, m := range got {
+			if m.ID != fmt.Sprint(first+i) {
+				t.Fatalf("%s: %s at %d", device, m.ID, i)
+			}
+		}
+	}
+}
+
+// P3: after the last ack nothing of a mail is left in the folder, and the key
+// of what the free pages still hold is zero.
+func TestForgotten(t *testing.T) {
+	dir := t.TempDir()
+	s := withBob(t, dir, quiet)
+	defer s.Close()
+	m := mail(7)
+	m.Body = []byte("<message>marshmallow</message>")
+	m.From = "secretive@localhost/x"
+	k, err := s.Put("bob", []string{"phone"}, m, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, k)
+	sh, acct, _ := s.of("bob")
+	e := sh.entries[place{acct, m.Seq}]
+	key, err := sh.keys.read(e.slot)
+	if err != nil || key == [keySize]byte{} {
+		t.Fatal("no key for waiting mail", err)
+	}
+	s.Mailbox("bob", "phone").Ack(m.Seq)
+	if err := s.Update("bob", func(r *Records) error { return nil }); err != nil { // a commit behind the ack
+		t.Fatal(err)
+	}
+	s.Wipe()
+	if left, _ := sh.keys.read(e.slot); left != [keySize]byte{} {
+		t.Fatal("the key is still there")
+	}
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, _ error) error {
+		if d.IsDir() {
+			return nil
+		}
+		b, _ := os.ReadFile(path)
+		for _, word := range [][]byte{[]byte("marshmallow"), []byte("secretive"), key[:], []byte("bob")} {
+			if bytes.Contains(b, word) {
+				t.Errorf("%s holds %q", path, word)
+			}
+		}
+		return nil
+	})
+}
+
+// Acked before it was committed: safe, and the disk never sees it.
+func TestAckedBeforeCommit(t *testing.T) {
+	o := quiet
+	o.LingerLive = time.Hour
+	s := withBob(t, t.TempDir(), o)
+	if err := s.Update("bob", func(*Records) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	sh, acct, _ := s.of("bob")
+	if err := sh.reserve(acct); err != nil {
+		t.Fatal(err)
+	}
+	m := mail(1)
+	k, err := s.Put("bob", []string{"phone"}, m, true)
+	if err != nil || k.Done() {
+		t.Fatal("safe too early", err)
+	}
+	s.Mailbox("bob", "phone").Ack(m.Seq)
+	if !k.Done() || k.Err() != nil {
+		t.Fatal("not safe")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if st, _ := os.Stat(filepath.Join(s.dir, "keys-00")); st.Size() > 0 {
+		t.Fatal("a key was written")
+	}
+	if st, _ := os.Stat(filepath.Join(s.dir, "keys-01")); st.Size() > 0 {
+		t.Fatal("a key was written")
+	}
+}
+
+func TestTwin(t *testing.T) {
+	dir := t.TempDir()
+	s := withBob(t, dir, quiet)
+	m := mail(1)
+	m.Token = 99
+	k, _ := s.Put("bob", []string{"phone"}, m, false)
+	wait(t, k)
+	s.Close()
+	s = open(t, dir, quiet)
+	defer s.Close()
+	again := mail(1)
+	again.Token = 99
+	k, err := s.Put("bob", []string{"phone"}, again, false)
+	if err != nil || !k.Done() || s.Mailbox("bob", "phone").Len() != 1 {
+		t.Fatal("stored twice", err)
+	}
+}
+
+func TestFullMailbox(t *testing.T) {
+	o := quiet
+	o.MailboxMax = 3
+	s := withBob(t, t.TempDir(), o)
+	defer s.Close()
+	for i := range 5 {
+		_, err := s.Put("bob", []string{"phone"}, mail(i), false)
+		if (i >= 3) != errors.Is(err, ErrFull) {
+			t.Fatal(i, err)
+		}
+	}
+	if _, err := s.Put("nobody", []string{""}, mail(1), false); !errors.Is(err, ErrNoAccount) {
+		t.Fatal(err)
+	}
+}
+
+func TestExpiry(t *testing.T) {
+	s := withBob(t, t.TempDir(), quiet)
+	defer s.Close()
+	var told []string
+	s.OnExpire(func(user string, m Mail) { told = append(told, user+" "+m.ID) })
+	k, _ := s.Put("bob", []string{"phone"}, mail(5), false)
+	wait(t, k)
+	if n, err := s.Sweep(time.Now()); n != 0 || err != nil {
+		t.Fatal(n, err)
+	}
+	if n, err := s.Sweep(time.Now().Add(2 * time.Hour)); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if strings.Join(told, ",") != "bob 5" || s.Mailbox("bob", "phone").Len() != 0 {
+		t.Fatal(told)
+	}
+}
+
+func TestRecordsAndErasing(t *testing.T) {
+	dir := t.TempDir()
+	s := withBob(t, dir, quiet)
+	err := s.Update("bob", func(r *Records) error {
+		r.Put("roster", "alice", []byte("both"))
+		r.Put("roster", "carol", []byte("none"))
+		r.Delete("roster", "carol")
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = open(t, dir, quiet)
+	defer s.Close()
+	read := func() (got []string) {
+		if err := s.View("bob", func(r *Records) error {
+			r.Each("roster", func(k string, v []byte) bool { got = append(got, k+"="+string(v)); return true })
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := read(); len(got) != 1 || got[0] != "alice=both" {
+		t.Fatal(got)
+	}
+	if _, err := s.Put("bob", []string{"phone", ""}, mail(1), false); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteAccount("bob"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Account("bob"); !errors.Is(err, ErrNoAccount) || len(read()) != 0 || s.Mailbox("bob", "phone").Len() != 0 {
+		t.Fatal("not erased", err)
+	}
+}
+
+func TestDeviceLimit(t *testing.T) {
+	s := withBob(t, t.TempDir(), quiet)
+	defer s.Close()
+	now := time.Now()
+	for i := range 12 {
+		made, err := s.SawDevice("bob", Device{ID: fmt.Sprint(i), Since: now, Seen: now.Add(time.Duration(i) * time.Minute)})
+		if err != nil || !made {
+			t.Fatal(err)
+		}
+	}
+	l, err := s.Devices("bob")
+	if err != nil || len(l) != devicesMax || l[0].ID != "2" {
+		t.Fatal(l, err)
+	}
+}
+
+// Counters of a resumable session are there after a restart without a Close.
+func TestSlots(t *testing.T) {
+	dir := t.TempDir()
+	s := withBob(t, dir, quiet)
+	sl, err := s.NewSlot(Resumable{ID: "x", User: "bob", Resource: "r"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sl.Took(7)
+	sl.Sent(1, []uint64{11, 12, 13})
+	sl.Sent(5, nil) // one stanza without a tag
+	sl.Acked(2)
+	s.Close()
+	s = open(t, dir, quiet)
+	sl, r, err := s.FindSlot("x")
+	if err != nil || r.User != "bob" {
+		t.Fatal(err)
+	}
+	in, acked, tags := sl.State()
+	if in != 7 || acked != 2 || fmt.Sprint(tags) != "[13 0]" {
+		t.Fatal(in, acked, tags)
+	}
+	sl.Drop()
+	s.Close()
+	s = open(t, dir, quiet)
+	defer s.Close()
+	if _, _, err := s.FindSlot("x"); !errors.Is(err, ErrGone) {
+		t.Fatal(err)
+	}
+}
+
+// Cut at any length or with any bit flipped, a shard never panics the process
+// and never gives out a wrong message; the other shard serves.
+func TestDamage(t *testing.T) {
+	dir := t.TempDir()
+	s := withBob(t, dir, quiet)
+	want := map[string]string{}
+	for i := range 30 {
+		m := mail(i)
+		want[m.ID] = string(m.Body)
+		k, _ := s.Put("bob", []string{"phone"}, m, false)
+		wait(t, k)
+	}
+	sh, _, _ := s.of("bob")
+	path := sh.path
+	s.Close()
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range 60 {
+		bad := bytes.Clone(good)
+		if i%2 == 0 {
+			bad = bad[:r.IntN(len(bad))]
+		} else {
+			bad[r.IntN(len(bad))] ^= 1 << r.IntN(8)
+		}
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(dir, quiet)
+		if err != nil {
+			t.Fatal(i, err)
+		}
+		got, _ := s.Mailbox("bob", "phone").After(0, 100, nil)
+		for _, m := range got {
+			if want[m.ID] != string(m.Body) {
+				t.Fatalf("wrong mail %s %s", m.ID, m.Body)
+			}
+		}
+		_ = s.Health()
+		_ = s.Close()
+	}
+}
+
+// TestKill runs a child that puts mail until it is killed with -9 at a random
+// moment: what it called safe must be there, once and in order.
+func TestKill(t *testing.T) {
+	if dir := os.Getenv("SOTTO_KILL_DIR"); dir != "" {
+		child(t, dir)
+		return
+	}
+	dir := t.TempDir()
+	safe := 0
+	for round := range 8 {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestKill$")
+		cmd.Env = append(os.Environ(), "SOTTO_KILL_DIR="+dir, fmt.Sprintf("SOTTO_KILL_FROM=%d", safe))
+		out, _ := cmd.StdoutPipe()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		n, enough := 0, 20+rand.IntN(200)
+		for lines.Scan() {
+			if _, err := fmt.Sscanf(lines.Text(), "safe %d", &n); err == nil {
+				safe = max(safe, n+1)
+			}
+			if enough--; enough == 0 {
+				_ = cmd.Process.Kill()
+			}
+		}
+		_ = cmd.Wait()
+		s := open(t, dir, quiet)
+		got := all(t, s.Mailbox("bob", "phone"))
+		for i, m := range got {
+			if m.ID != fmt.Sprint(i) {
+				t.Fatalf("round %d: %s at %d", round, m.ID, i)
+			}
+		}
+		if len(got) < safe {
+			t.Fatalf("round %d: %d there, %d were safe", round, len(got), safe)
+		}
+		safe = len(got)
+		s.Close()
+	}
+}
+
+func child(t *testing.T, dir string) {
+	s := withBob(t, dir, quiet)
+	var from int
+	fmt.Sscan(os.Getenv("SOTTO_KILL_FROM"), &from)
+	var mu sync.Mutex
+	for i := from; ; i++ {
+		k, err := s.Put("bob", []string{"phone"}, mail(i), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.Then(func(err error) {
+			if err == nil {
+				mu.Lock()
+				fmt.Printf("safe %d\n", i)
+				mu.Unlock()
+			}
+		})
+		if i%50 == 49 {
+			wait(t, k)
+		}
+	}
+}
+
+func FuzzDecodeMail(f *testing.F) {
+	f.Add(mail(1).encode("bob"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if user, m, err := decodeMail(b); err == nil {
+			if again := m.encode(user); !bytes.Equal(again, b) && len(again) == len(b) {
+				t.Fatal("read differently")
+			}
+		}
+	})
+}
+
+// BenchmarkPutDurable is the road of mail to somebody who is away.
+func BenchmarkPutDurable(b *testing.B) {
+	s := withBob(b, b.TempDir(), quiet)
+	defer s.Close()
+	body := []byte(strings.Repeat("x", 1024))
+	var wg sync.WaitGroup
+	i := 0
+	for b.Loop() {
+		if i%40000 == 0 {
+			s.forgetDevice("bob", "phone")
+		}
+		i++
+		m := mail(i)
+		m.Body = body
+		k, err := s.Put("bob", []string{"phone"}, m, false)
+		if err != nil {
+			b.Fatal(err)
+		}
+		wg.Add(1)
+		k.Then(func(error) { wg.Done() })
+		if i%1000 == 0 {
+			wg.Wait()
+		}
+	}
+	wg.Wait()
+}
+
+func BenchmarkDrain(b *testing.B) {
+	s := withBob(b, b.TempDir(), quiet)
+	defer s.Close()
+	var last *Ticket
+	for i := range 10_000 {
+		m := mail(i)
+		m.Body = bytes.Repeat([]byte("x"), 1024)
+		last, _ = s.Put("bob", []string{"phone"}, m, false)
+	}
+	wait(b, last)
+	box := s.Mailbox("bob", "phone")
+	cursor := uint64(0)
+	n := 0
+	var buf []Mail
+	for b.Loop() {
+		var err error
+		buf, err = box.After(cursor, 64, buf[:0])
+		if err != nil {
+			b.Fatal(err)
+		}
+		n += len(buf)
+		cursor = 0
+		if len(buf) > 0 {
+			cursor = buf[len(buf)-1].Seq
+		}
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "mails/s")
+}
