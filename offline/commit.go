@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -17,6 +18,7 @@ import (
 // durable with one sync of each file.
 func (sh *shard) commitLoop(done *sync.WaitGroup) {
 	defer done.Done()
+	debug.SetPanicOnFault(true)
 	timer := time.NewTimer(time.Hour)
 	for {
 		select {

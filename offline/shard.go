@@ -4,9 +4,12 @@ package offline
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -117,6 +120,7 @@ func openShard(s *Store, n int) *shard {
 
 // open opens both files and reads the index. bbolt panics on damage.
 func (sh *shard) open(keyPath string) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a cut file faults in its mapping
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%v", p)
@@ -126,6 +130,9 @@ func (sh *shard) open(keyPath string) (err error) {
 		}
 	}()
 	_, statErr := os.Stat(sh.path)
+	if err := wholeFile(sh.path); err != nil {
+		return err
+	}
 	if sh.db, err = bbolt.Open(sh.path, 0o600, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType}); err != nil {
 		return err
 	}
@@ -133,6 +140,9 @@ func (sh *shard) open(keyPath string) (err error) {
 		if err := syncDir(filepath.Dir(sh.path)); err != nil {
 			return err
 		}
+	}
+	if err := walk(sh.db); err != nil {
+		return err
 	}
 	err = sh.db.Update(func(tx *bbolt.Tx) error {
 		for _, b := range [][]byte{bodies, refs, records, accounts, numbers} {
@@ -157,6 +167,47 @@ func (sh *shard) open(keyPath string) (err error) {
 func closeQuietly(db *bbolt.DB) {
 	defer func() { _ = recover() }()
 	_ = db.Close()
+}
+
+// wholeFile compares the file's length with what its two meta pages say: bbolt
+// maps the file and would fault on pages that are cut off.
+func wholeFile(path string) error {
+	b := make([]byte, 64)
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	for _, at := range []int64{0, int64(os.Getpagesize())} {
+		if _, err := f.ReadAt(b, at+16); err != nil {
+			return ErrCorrupt
+		}
+		pages, size := binary.LittleEndian.Uint64(b[40:]), binary.LittleEndian.Uint32(b[8:])
+		if pages > 1<<40 || uint64(st.Size()) < pages*uint64(size) {
+			return fmt.Errorf("shorter than its meta page says: %w", ErrCorrupt)
+		}
+	}
+	return nil
+}
+
+// walk reads every key and value in this goroutine, where a fault is caught,
+// before bbolt's own check runs in one of its own.
+func walk(db *bbolt.DB) error {
+	return db.View(func(tx *bbolt.Tx) error {
+		return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error {
+			return b.ForEach(func(k, v []byte) error {
+				crc32.Update(crc32.Checksum(k, castagnoli), castagnoli, v)
+				return nil
+			})
+		})
+	})
 }
 
 func checkPages(db *bbolt.DB) error {

@@ -333,6 +333,7 @@ func TestDamage(t *testing.T) {
 		} else {
 			bad[r.IntN(len(bad))] ^= 1 << r.IntN(8)
 		}
+		os.Remove(path) // a new file: the old one may still be locked
 		if err := os.WriteFile(path, bad, 0o600); err != nil {
 			t.Fatal(err)
 		}

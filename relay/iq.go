@@ -105,7 +105,7 @@ func (s *Server) blocked(x *Session, to xmpp.JID) error {
 	if to.Local == x.user || !s.Blocks(x.user, to) {
 		return nil
 	}
-	return xmpp.Refuse(xmpp.Cancel, xmpp.NotAcceptable).With(xmpp.El("urn:xmpp:blocking:errors", "blocked"))
+	return xmpp.Refuse(xmpp.Cancel, xmpp.NotAcceptable).With(xmpp.El(xmpp.NSBlockErr, "blocked"))
 }
 
 // asksMax bounds the server's open questions to one client.

@@ -14,7 +14,7 @@ type outbox struct {
 
 // A note is one stanza that waits to be written.
 type note struct {
-	b    []byte
+	b     []byte
 	from  string // of a presence that a newer one may replace
 	nonza bool   // not a stanza: not counted (XEP-0198 §4)
 }

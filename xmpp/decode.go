@@ -45,13 +45,14 @@ func (h *Header) uri(prefix []byte) string {
 // A Decoder reads one stream. While nothing moves it holds no buffer: the
 // first bytes land in a small strip, a pooled desk takes the rest.
 type Decoder struct {
-	r    io.Reader
-	lim  Limits
-	head Header
-	desk *desk
-	skip *skipper
-	drop int // bytes of the stanza returned last
-	land [64]byte
+	r     io.Reader
+	lim   Limits
+	head  Header
+	desk  *desk
+	skip  *skipper
+	drop  int  // bytes of the stanza returned last
+	ended bool // the peer closed its stream
+	land  [64]byte
 }
 
 // A desk is what reading needs and waiting does not.

@@ -88,6 +88,7 @@ func (d *Decoder) closing() (bool, error) {
 	if string(name) != d.head.name {
 		return false, errSyntax
 	}
+	d.ended = true
 	return true, io.EOF
 }
 

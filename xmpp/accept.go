@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package xmpp
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+)
+
+// Setup is what every server socket needs.
+type Setup struct {
+	Domain   string
+	TLS      *tls.Config
+	Log      *slog.Logger
+	Lookup   func(local string) (Credentials, error)         // ErrNoUser: nobody; the peer never learns it
+	Allow    func(addr net.Addr, local string) time.Duration // how long a login must wait; nil: not at all
+	Failed   func(addr net.Addr, local string)               // a login failed
+	Features func() []*Element                               // more features after login
+	Register func(iq *Stanza) *Element                       // XEP-0077 before login; nil: not offered
+	Deadline time.Duration                                   // from accept to bound; 0: 30 s
+}
+
+// Hooks say what binding and resuming mean.
+type Hooks struct {
+	Bind   func(c *Conn, b BindRequest) (Bound, error)
+	Resume func(c *Conn, account JID, previd string, h uint32) (uint32, error)
+}
+
+// BindRequest is what a client said about itself.
+type BindRequest struct {
+	Account                            JID
+	Resource                           string // asked for (RFC 6120 §7.7)
+	Tag, AgentID, Software, DeviceName string // XEP-0386, XEP-0388
+	Carbons, CSIInactive, SM, SMResume bool
+	Bind2                              bool
+}
+
+// Bound is the answer to a BindRequest.
+type Bound struct {
+	JID   JID
+	SMID  string // empty: the session cannot be resumed
+	SMMax int    // seconds
+	Extra []*Element
+}
+
+// State says how far a socket has come; it never moves back.
+type State uint8
+
+// The states of a server socket.
+const (
+	Fresh   State = iota // accepted, nothing read
+	Secured              // TLS is up (RFC 6120 §5)
+	Authed               // SASL done (§6)
+	Ready                // device known, stanzas flow (§7)
+)
+
+// An accept drives one server socket from Fresh to Ready.
+type accept struct {
+	c        *Conn
+	setup    *Setup
+	hooks    Hooks
+	direct   bool
+	state    State
+	bindings map[string][]byte
+	shown    *x509.Certificate
+	account  JID
+	agent    BindRequest // of SASL2
+	tries    int
+	domain   string
+}
+
+// triesMax is how many logins one socket may fail.
+const triesMax = 3
+
+// Accept drives a fresh server socket until stanzas flow. On an error the
+// stream error has been sent and the socket is closed.
+func Accept(ctx context.Context, nc net.Conn, direct bool, s *Setup, h Hooks) (*Conn, error) {
+	a := &accept{c: newConn(nc, s.Log, BeforeAuth), setup: s, hooks: h, direct: direct}
+	a.c.server = true
+	limit := s.Deadline
+	if limit == 0 {
+		limit = 30 * time.Second
+	}
+	_ = nc.SetDeadline(time.Now().Add(limit)) // absolute: drops of bytes do not move it
+	stop := context.AfterFunc(ctx, func() { nc.Close() })
+	defer stop()
+	if err := a.drive(); err != nil {
+		var all *StreamError
+		if errors.As(err, &all) {
+			_ = a.c.nc.SetWriteDeadline(time.Now().Add(2 * time.Second))
+			_, _ = a.c.nc.Write(append(streamErrorBytes(all), "</stream:stream>"...))
+		}
+		a.c.nc.Close()
+		return nil, err
+	}
+	_ = a.c.nc.SetDeadline(time.Time{})
+	a.c.dec.SetLimits(AfterAuth)
+	return a.c, nil
+}
+
+func (a *accept) drive() error {
+	if a.direct {
+		if err := a.upgrade(); err != nil {
+			return err
+		}
+		a.state = Secured
+	}
+	for a.state != Ready {
+		if err := a.stream(); err != nil {
+			return err
+		}
+		var err error
+		switch a.state {
+		case Fresh:
+			err = a.beforeTLS()
+		case Secured:
+			err = a.beforeLogin()
+		case Authed:
+			err = a.beforeBind()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stream reads the client's header and answers with ours and the features.
+func (a *accept) stream() error {
+	h, err := a.c.dec.Header()
+	bad := err
+	if bad == nil {
+		bad = a.checkHeader(&h)
+	}
+	var all *StreamError
+	if bad != nil && !errors.As(bad, &all) {
+		return bad
+	}
+	a.c.id = rand.Text()
+	b := append([]byte(nil), "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0' xml:lang='en'"...)
+	b = appendAttr(b, "id", a.c.id)
+	b = appendAttr(b, "from", a.setup.Domain)
+	if !h.From.IsZero() {
+		b = appendAttr(b, "to", h.From.String())
+	}
+	b = append(b, '>')
+	if bad == nil {
+		b = append(b, "<stream:features>"...)
+		for _, f := range a.features() {
+			b = f.Append(b, NSClient)
+		}
+		b = append(b, "</stream:features>"...)
+	}
+	if _, err := a.c.nc.Write(b); err != nil {
+		return err
+	}
+	return bad
+}
+
+// checkHeader is RFC 6120 §4.7; the domain cannot change on the way.
+func (a *accept) checkHeader(h *Header) error {
+	if h.To.Domain != a.setup.Domain || h.To.Local != "" {
+		return &StreamError{Cond: StreamHostUnknown}
+	}
+	if h.Version == "" || h.Version[0] == '0' {
+		return &StreamError{Cond: StreamUnsupportedVersion}
+	}
+	return nil
+}
+
+func (a *accept) features() []*Element {
+	switch a.state {
+	case Fresh:
+		return []*Element{El(NSTLS, "starttls").Add(El(NSTLS, "required"))}
+	case Secured:
+		f := a.loginFeatures()
+		if a.setup.Register != nil {
+			f = append(f, El(NSRegFeature, "register"))
+		}
+		return f
+	}
+	return a.boundFeatures()
+}
+
+// boundFeatures are offered after login (RFC 6120 §7).
+func (a *accept) boundFeatures() []*Element {
+	f := []*Element{
+		El(NSBind, "bind").Add(El(NSBind, "required")),
+		El(NSSession, "session").Add(El(NSSession, "optional")),
+		El(NSSM, "sm"), El(NSCSI, "csi"),
+	}
+	if a.setup.Features != nil {
+		f = append(f, a.setup.Features()...)
+	}
+	return f
+}
+
+// beforeTLS takes <starttls/> and nothing else; bytes sent behind it were not
+// protected and end the stream (RFC 6120 §5.4.3.3).
+func (a *accept) beforeTLS() error {
+	if err := a.c.dec.Next(&a.c.st); err != nil {
+		return err
+	}
+	if a.c.st.Name != (Name{NSTLS, "starttls"}) {
+		return &StreamError{Cond: StreamPolicyViolation, Text: "only <starttls/> is taken before TLS"}
+	}
+	if a.c.dec.Buffered() > 0 {
+		return &StreamError{Cond: StreamPolicyViolation, Text: "bytes behind <starttls/>"}
+	}
+	if _, err := a.c.nc.Write(El(NSTLS, "proceed").Bytes()); err != nil {
+		return err
+	}
+	if err := a.upgrade(); err != nil {
+		return err
+	}
+	a.state = Secured
+	return nil
+}
+
+// beforeLogin takes a login, or registration where that is allowed.
+func (a *accept) beforeLogin() error {
+	for {
+		if err := a.c.dec.Next(&a.c.st); err != nil {
+			return err
+		}
+		st := &a.c.st
+		switch {
+		case st.Name == Name{NSSASL, "auth"}:
+			done, err := a.saslOne()
+			if done || err != nil {
+				return err
+			}
+		case st.Name == Name{NSSASL2, "authenticate"}:
+			done, err := a.saslTwo()
+			if done || err != nil {
+				return err
+			}
+		case st.Kind == KindIQ && a.setup.Register != nil && st.Has(NSRegister, "query"):
+			if el := a.setup.Register(st); el != nil {
+				if err := a.send(el); err != nil {
+					return err
+				}
+			}
+		default:
+			return &StreamError{Cond: StreamNotAuthorized} // RFC 6120 §4.9.3.12
+		}
+	}
+}
+
+func (a *accept) send(el *Element) error {
+	_, err := a.c.nc.Write(el.Bytes())
+	return err
+}
+
+func (a *accept) next() (*Element, error) {
+	if err := a.c.dec.Next(&a.c.st); err != nil {
+		return nil, err
+	}
+	return a.c.st.Element()
+}

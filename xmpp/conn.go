@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package xmpp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// writeTimeout is how long a peer may take nothing before it is given up.
+const writeTimeout = 30 * time.Second
+
+// A Conn is one stream, either end: two goroutines, four kinds of field.
+type Conn struct {
+	// fixed: set before Run, read-only after.
+	nc      net.Conn
+	log     *slog.Logger
+	server  bool
+	id      string
+	jid     JID
+	resumed bool
+
+	// reader: only the read loop touches these.
+	dec   *Decoder
+	clean bool // the peer closed the stream itself
+	st    Stanza
+
+	// shared: safe from anywhere, by type.
+	wake    chan struct{} // capacity 1: "look again"
+	ending  chan struct{} // closed by the first Close
+	once    sync.Once
+	why     atomic.Pointer[StreamError]
+	mu      sync.Mutex
+	answers []*Element // error replies for our own peer
+}
+
+func newConn(nc net.Conn, log *slog.Logger, l Limits) *Conn {
+	if log == nil {
+		log = slog.Default()
+	}
+	return &Conn{
+		nc: nc, log: log, dec: NewDecoder(nc, l),
+		wake: make(chan struct{}, 1), ending: make(chan struct{}),
+	}
+}
+
+// Bound is the full address of this stream's client.
+func (c *Conn) Bound() JID { return c.jid }
+
+// Account is the bare address of this stream's client.
+func (c *Conn) Account() JID { return c.jid.Bare() }
+
+// Addr is the peer's network address.
+func (c *Conn) Addr() net.Addr { return c.nc.RemoteAddr() }
+
+// Resumed says whether the stream went on with an earlier session.
+func (c *Conn) Resumed() bool { return c.resumed }
+
+// StreamID is the id of the stream (RFC 6120 §4.7.3).
+func (c *Conn) StreamID() string { return c.id }
+
+// Clean says, after Run, whether the peer closed its stream in good order: then
+// the session ends and cannot be resumed (XEP-0198 §5).
+func (c *Conn) Clean() bool { return c.clean }
+
+// Wake may be called by anyone and never blocks: one waiting wake is enough.
+func (c *Conn) Wake() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Close ends the stream; why may be nil. It never blocks.
+func (c *Conn) Close(why *StreamError) {
+	c.once.Do(func() {
+		c.why.Store(why)
+		close(c.ending)
+	})
+}
+
+// A Writer gathers what one turn of the write loop sends.
+type Writer struct{ b []byte }
+
+// Element adds an element.
+func (w *Writer) Element(e *Element) { w.b = e.Append(w.b, NSClient) }
+
+// Bytes adds bytes that are a whole element already.
+func (w *Writer) Bytes(b []byte) { w.b = append(w.b, b...) }
+
+// Stanza adds a stanza as it is forwarded.
+func (w *Writer) Stanza(s *Stanza, from, to JID, extra []byte) {
+	w.b = s.AppendAs(w.b, from, to, extra, nil)
+}
+
+// Len is how much waits for the flush.
+func (w *Writer) Len() int { return len(w.b) }
+
+var writers = sync.Pool{New: func() any { return &Writer{b: make([]byte, 0, 4<<10)} }}
+
+// writerKeeps is the largest buffer that goes back to the pool.
+const writerKeeps = 128 << 10
+
+// Run reads stanzas into handle and calls fill after each wake, until the
+// stream ends; both loops have stopped when it returns. Nil means that the
+// stream ended in good order.
+func (c *Conn) Run(ctx context.Context, handle func(*Stanza) error, fill func(*Writer) error) error {
+	written := make(chan error, 1)
+	go func() { written <- c.writeLoop(ctx, fill) }()
+	err := c.readLoop(handle)
+	c.Close(asStreamError(err))
+	if e := <-written; err == nil {
+		err = e
+	}
+	return err
+}
+
+func asStreamError(err error) *StreamError {
+	var all *StreamError
+	if errors.As(err, &all) {
+		return all
+	}
+	return nil
+}
+
+func (c *Conn) readLoop(handle func(*Stanza) error) error {
+	for {
+		err := c.dec.Next(&c.st)
+		switch {
+		case err == io.EOF && c.dec.ended:
+			c.clean = true
+			return nil
+		case err == nil:
+			err = c.guard(handle)
+		}
+		if err != nil && !c.answer(&c.st, err) {
+			return err
+		}
+	}
+}
+
+// guard keeps a panic of ours inside the one session that caused it.
+func (c *Conn) guard(handle func(*Stanza) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("panic", "err", p, "cond", string(debug.Stack()))
+			err = &StreamError{Cond: StreamInternalError, Cause: fmt.Errorf("panic: %v", p)}
+		}
+	}()
+	return handle(&c.st)
+}
+
+// answer is the one place where a Go error becomes XML; false ends the stream.
+func (c *Conn) answer(s *Stanza, err error) (open bool) {
+	var one *StanzaError
+	var all *StreamError
+	switch {
+	case errors.As(err, &all):
+		return false
+	case errors.As(err, &one):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return false
+	default:
+		var ne net.Error
+		if errors.As(err, &ne) || s.Name.Local == "" {
+			return false
+		}
+		c.log.Error("unclassified error", "id", s.ID, "err", err) // our bug
+		one = &StanzaError{Type: Cancel, Cond: InternalError, Cause: err}
+	}
+	if s.Type == "error" || s.Kind == KindIQ && s.Type == "result" || s.Kind == KindNonza {
+		return true // an error is never answered with an error, RFC 6120 §8.3.1
+	}
+	el := ErrorReply(s, one)
+	if c.server {
+		el.Set("to", c.jid.String())
+	}
+	c.mu.Lock()
+	full := len(c.answers) > 1000
+	c.answers = append(c.answers, el)
+	c.mu.Unlock()
+	c.Wake()
+	return !full
+}
+
+func (c *Conn) writeLoop(ctx context.Context, fill func(*Writer) error) error {
+	for {
+		select {
+		case <-c.wake:
+			if err := c.turn(fill); err != nil {
+				c.nc.Close()
+				return err
+			}
+		case <-c.ending:
+			return c.farewell(fill)
+		case <-ctx.Done():
+			c.Close(&StreamError{Cond: StreamSystemShutdown})
+		}
+	}
+}
+
+func (c *Conn) turn(fill func(*Writer) error) error {
+	w := writers.Get().(*Writer)
+	w.b = w.b[:0]
+	err := fill(w)
+	c.mu.Lock()
+	answers := c.answers
+	c.answers = nil
+	c.mu.Unlock()
+	for _, a := range answers {
+		w.Element(a)
+	}
+	if len(w.b) > 0 && err == nil {
+		err = c.write(w.b)
+	}
+	if cap(w.b) <= writerKeeps {
+		writers.Put(w)
+	}
+	return err
+}
+
+func (c *Conn) write(b []byte) error {
+	if err := c.nc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	_, err := c.nc.Write(b)
+	return err
+}
+
+// farewell says why, closes our half of the stream and drops the socket
+// (RFC 6120 §4.4, §4.9.1.1).
+func (c *Conn) farewell(fill func(*Writer) error) error {
+	_ = c.nc.SetReadDeadline(time.Now().Add(time.Second))
+	why := c.why.Load()
+	if why == nil {
+		_ = c.turn(fill)
+	}
+	_ = c.nc.SetWriteDeadline(time.Now().Add(2 * time.Second))
+	var b []byte
+	if why != nil {
+		b = streamErrorBytes(why)
+	}
+	_, err := c.nc.Write(append(b, "</stream:stream>"...))
+	err = errors.Join(err, c.nc.Close())
+	if why != nil {
+		return why
+	}
+	return err
+}
+
+func streamErrorBytes(e *StreamError) []byte {
+	b := append([]byte(nil), "<stream:error>"...)
+	for _, k := range e.Element().Children() {
+		b = k.Append(b, NSClient)
+	}
+	return append(b, "</stream:error>"...)
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package xmpp
+
+import (
+	"errors"
+	"strconv"
+	"time"
+)
+
+// loginFeatures are offered inside TLS before login.
+func (a *accept) loginFeatures() []*Element {
+	one := El(NSSASL, "mechanisms")
+	two := El(NSSASL2, "authentication")
+	for _, m := range mechanisms {
+		if m.plus && len(a.bindings) == 0 {
+			continue
+		}
+		one.Add(El(NSSASL, "mechanism").WithText(m.name))
+		two.Add(El(NSSASL2, "mechanism").WithText(m.name))
+	}
+	bind := El(NSBind2, "bind").Add(El(NSBind2, "inline").Add(
+		El(NSBind2, "feature", "var", NSCarbons), El(NSBind2, "feature", "var", NSSM), El(NSBind2, "feature", "var", NSCSI)))
+	two.Add(El(NSSASL2, "inline").Add(bind, El(NSSM, "sm")))
+	cb := El(NSCBTypes, "sasl-channel-binding")
+	for _, t := range []string{cbExporter, cbEndPoint} {
+		if a.bindings[t] != nil {
+			cb.Add(El(NSCBTypes, "channel-binding", "type", t))
+		}
+	}
+	return []*Element{one, two, cb}
+}
+
+// saslOne is classic SASL (RFC 6120 §6); done means logged in.
+func (a *accept) saslOne() (done bool, err error) {
+	el, err := a.c.st.Element()
+	if err != nil {
+		return false, err
+	}
+	x, err := a.begin(el.Get("mechanism"))
+	if err != nil {
+		return a.failed(NSSASL, "", err)
+	}
+	text, say := el.Text(), func(kind string, b []byte) error {
+		return a.send(El(NSSASL, kind).WithText(encode64(b)))
+	}
+	if text == "" { // no initial response
+		if err := say("challenge", nil); err != nil {
+			return false, err
+		}
+		text = ""
+	}
+	for first := el.Text() == ""; ; first = true {
+		if first {
+			r, err := a.next()
+			if err != nil {
+				return false, err
+			}
+			if !r.Is(NSSASL, "response") {
+				return a.failed(NSSASL, x.user, &AuthError{Cond: "aborted"})
+			}
+			text = r.Text()
+		}
+		out, err := x.decoded(text)
+		if err != nil {
+			return a.failed(NSSASL, x.user, err)
+		}
+		if x.ok {
+			a.welcome(x.user)
+			return true, say("success", out)
+		}
+		if err := say("challenge", out); err != nil {
+			return false, err
+		}
+	}
+}
+
+func (a *accept) welcome(user string) {
+	a.account = JID{Local: user, Domain: a.setup.Domain}
+	a.state = Authed
+	a.c.dec.Restart()
+}
+
+// decoded waits where failures made login slow, and takes one message.
+func (x *exchange) decoded(text string) ([]byte, error) {
+	b, err := decode64(text)
+	if err != nil {
+		return nil, &AuthError{Cond: "incorrect-encoding"}
+	}
+	fresh := x.conv == nil
+	out, err := x.step(b)
+	if fresh && x.user != "" && x.a.setup.Allow != nil {
+		if w := x.a.setup.Allow(x.a.c.Addr(), x.user); w > 0 {
+			time.Sleep(w)
+		}
+	}
+	return out, err
+}
+
+// failed answers a wrong login; the third one closes the socket.
+func (a *accept) failed(ns, user string, err error) (bool, error) {
+	var wrong *AuthError
+	if !errors.As(err, &wrong) {
+		return false, err
+	}
+	a.tries++
+	if a.setup.Failed != nil && user != "" && wrong.Cond == errAuth.Cond {
+		a.setup.Failed(a.c.Addr(), user)
+	}
+	if err := a.send(El(ns, "failure").Add(El(NSSASL, wrong.Cond))); err != nil {
+		return false, err
+	}
+	if a.tries >= triesMax {
+		return false, &StreamError{Cond: StreamPolicyViolation, Text: "too many failed logins"}
+	}
+	return false, nil
+}
+
+// saslTwo is XEP-0388 with Bind 2 and resumption inline.
+func (a *accept) saslTwo() (done bool, err error) {
+	el, err := a.c.st.Element()
+	if err != nil {
+		return false, err
+	}
+	x, err := a.begin(el.Get("mechanism"))
+	if err != nil {
+		return a.failed(NSSASL2, "", err)
+	}
+	text := el.Child(NSSASL2, "initial-response")
+	if text == nil {
+		text = El(NSSASL2, "initial-response").WithText("=")
+		if err := a.send(El(NSSASL2, "challenge")); err != nil {
+			return false, err
+		}
+		if text, err = a.next(); err != nil {
+			return false, err
+		}
+	}
+	for {
+		out, err := x.decoded(text.Text())
+		if err != nil {
+			return a.failed(NSSASL2, x.user, err)
+		}
+		if x.ok {
+			return true, a.finish(el, x.user, out)
+		}
+		if err := a.send(El(NSSASL2, "challenge").WithText(encode64(out))); err != nil {
+			return false, err
+		}
+		if text, err = a.next(); err != nil {
+			return false, err
+		}
+		if !text.Is(NSSASL2, "response") {
+			return a.failed(NSSASL2, x.user, &AuthError{Cond: "aborted"})
+		}
+	}
+}
+
+// finish answers a good SASL2 login with all that was asked inline: first the
+// resumption; only when that fails, bind (XEP-0198 §"SASL2").
+func (a *accept) finish(el *Element, user string, out []byte) error {
+	a.account = JID{Local: user, Domain: a.setup.Domain}
+	agent := el.Child(NSSASL2, "user-agent")
+	a.agent = BindRequest{
+		AgentID: agent.Get("id"), Software: agent.Child(NSSASL2, "software").Text(),
+		DeviceName: agent.Child(NSSASL2, "device").Text(),
+	}
+	yes := El(NSSASL2, "success")
+	if len(out) > 0 {
+		yes.Add(El(NSSASL2, "additional-data").WithText(encode64(out)))
+	}
+	a.state = Authed
+	who := a.account
+	if r := el.Child(NSSM, "resume"); r != nil {
+		answer, err := a.resume(r)
+		if err != nil {
+			return err
+		}
+		yes.Add(El(NSSASL2, "authorization-identifier").WithText(who.String()), answer)
+		if a.state == Ready {
+			return a.send(yes)
+		}
+	} else {
+		yes.Add(El(NSSASL2, "authorization-identifier").WithText(who.String()))
+	}
+	if b := el.Child(NSBind2, "bind"); b != nil {
+		bound, err := a.bindTwo(b)
+		if err != nil {
+			return err
+		}
+		yes.Add(bound)
+		a.state = Ready
+		who = a.c.jid
+		yes.Child(NSSASL2, "authorization-identifier").Nodes = []Node{{Text: who.String()}}
+	}
+	return a.afterTwo(yes)
+}
+
+// afterTwo sends the features behind <success/>; there is no stream restart
+// (XEP-0388 §"Success"). A client that did not bind inline goes on classically.
+func (a *accept) afterTwo(yes *Element) error {
+	b := yes.Bytes()
+	b = append(b, "<stream:features>"...)
+	for _, f := range a.boundFeatures() {
+		b = f.Append(b, NSClient)
+	}
+	b = append(b, "</stream:features>"...)
+	if _, err := a.c.nc.Write(b); err != nil {
+		return err
+	}
+	if a.state == Ready {
+		return nil
+	}
+	return a.beforeBind()
+}
+
+func (a *accept) resume(r *Element) (*Element, error) {
+	h, err := strconv.ParseUint(r.Get("h"), 10, 32)
+	if err != nil {
+		return nil, &StreamError{Cond: StreamBadFormat}
+	}
+	in, err := a.hooks.Resume(a.c, a.account, r.Get("previd"), uint32(h))
+	var one *StanzaError
+	if errors.As(err, &one) {
+		return El(NSSM, "failed").Add(El(NSStanzas, string(one.Cond))), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.c.resumed = true
+	a.state = Ready
+	return El(NSSM, "resumed", "previd", r.Get("previd"), "h", strconv.FormatUint(uint64(in), 10)), nil
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package xmpp
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"hash"
+	"strings"
+
+	"github.com/xdg-go/scram"
+)
+
+// Verifier is what the server keeps of a password for one hash (RFC 5802 §3):
+// who steals it cannot log in with it.
+type Verifier struct {
+	Salt       []byte
+	Iterations int
+	StoredKey  []byte
+	ServerKey  []byte
+}
+
+// Credentials are the verifiers of an account.
+type Credentials struct{ SHA1, SHA256 Verifier }
+
+// iterations of the password hash (RFC 7677 §4 asks for at least 4096).
+const iterations = 10_000
+
+// NewCredentials prepares what is stored for a password.
+func NewCredentials(password string) (Credentials, error) {
+	var c Credentials
+	for _, h := range []struct {
+		f  scram.HashGeneratorFcn
+		to *Verifier
+	}{{scram.SHA1, &c.SHA1}, {scram.SHA256, &c.SHA256}} {
+		cl, err := h.f.NewClient("x", password, "")
+		if err != nil {
+			return c, err
+		}
+		salt := make([]byte, 16)
+		_, _ = rand.Read(salt) // never fails
+		got, err := cl.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(salt), Iters: iterations})
+		if err != nil {
+			return c, err
+		}
+		*h.to = Verifier{salt, iterations, got.StoredKey, got.ServerKey}
+	}
+	return c, nil
+}
+
+// fakeKey makes the salts of accounts that do not exist: the same name always
+// has the same salt, so nobody can tell it from a real one.
+var fakeKey = func() []byte {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails
+	return b
+}()
+
+func fake(local string) Credentials {
+	v := func(label string, size int) Verifier {
+		part := func(what string) []byte {
+			m := hmac.New(sha256.New, fakeKey)
+			m.Write([]byte(label + what + "\x00" + local))
+			return m.Sum(nil)
+		}
+		return Verifier{part("salt")[:16], iterations, part("stored")[:size], part("server")[:size]}
+	}
+	return Credentials{v("1", sha1.Size), v("256", sha256.Size)}
+}
+
+// A mechanism is one way to log in.
+type mechanism struct {
+	name string
+	hash scram.HashGeneratorFcn // nil: PLAIN
+	size func() hash.Hash
+	plus bool
+	pick func(Credentials) Verifier
+}
+
+// mechanisms in the order of preference.
+var mechanisms = []mechanism{
+	{"SCRAM-SHA-256-PLUS", scram.SHA256, sha256.New, true, func(c Credentials) Verifier { return c.SHA256 }},
+	{"SCRAM-SHA-256", scram.SHA256, sha256.New, false, func(c Credentials) Verifier { return c.SHA256 }},
+	{"SCRAM-SHA-1-PLUS", scram.SHA1, sha1.New, true, func(c Credentials) Verifier { return c.SHA1 }},
+	{"SCRAM-SHA-1", scram.SHA1, sha1.New, false, func(c Credentials) Verifier { return c.SHA1 }},
+	{"PLAIN", nil, sha256.New, false, func(c Credentials) Verifier { return c.SHA256 }},
+}
+
+func mechanismOf(name string) *mechanism {
+	for i := range mechanisms {
+		if mechanisms[i].name == name {
+			return &mechanisms[i]
+		}
+	}
+	return nil
+}
+
+// An exchange is one login in progress.
+type exchange struct {
+	a    *accept
+	m    *mechanism
+	conv *scram.ServerConversation
+	user string // local part, prepared
+	real bool   // the account exists
+	done bool
+	ok   bool
+}
+
+var errAuth = &AuthError{Cond: "not-authorized"}
+
+func (a *accept) begin(name string) (*exchange, error) {
+	m := mechanismOf(name)
+	if m == nil || m.plus && len(a.bindings) == 0 {
+		return nil, &AuthError{Cond: "invalid-mechanism"}
+	}
+	return &exchange{a: a, m: m}, nil
+}
+
+// step takes the client's message and gives ours.
+func (x *exchange) step(in []byte) (out []byte, err error) {
+	if x.m.hash == nil {
+		return nil, x.plain(in)
+	}
+	if x.conv == nil {
+		if err := x.start(string(in)); err != nil {
+			return nil, err
+		}
+	}
+	s, err := x.conv.Step(string(in))
+	if err != nil {
+		return nil, errAuth
+	}
+	if x.conv.Done() {
+		x.done = true
+		if !x.conv.Valid() || !x.real {
+			return nil, errAuth
+		}
+		x.ok = true
+	}
+	return []byte(s), nil
+}
+
+// start checks the first message before the library sees it (RFC 5802 §7).
+func (x *exchange) start(first string) error {
+	f := strings.SplitN(first, ",", 3)
+	if len(f) != 3 || len(f[0]) == 0 {
+		return &AuthError{Cond: "malformed-request"}
+	}
+	var n, r string
+	for _, p := range strings.Split(f[2], ",") {
+		if v, ok := strings.CutPrefix(p, "n="); ok && n == "" {
+			n = v
+		}
+		if v, ok := strings.CutPrefix(p, "r="); ok && r == "" {
+			r = v
+		}
+	}
+	if len(r) < 16 { // a guessable nonce can be replayed
+		return &AuthError{Cond: "malformed-request"}
+	}
+	if f[0] == "y" && len(x.a.bindings) > 0 {
+		return errAuth // somebody hid our -PLUS (RFC 5802 §6)
+	}
+	name := strings.NewReplacer("=2C", ",", "=3D", "=").Replace(n)
+	if err := x.whois(name, strings.TrimPrefix(f[1], "a=")); err != nil {
+		return err
+	}
+	return x.converse(f[0])
+}
+
+// whois prepares the name and checks the identity asked for: only one's own.
+func (x *exchange) whois(name, authzid string) error {
+	j, err := ParseJID(name + "@" + x.a.setup.Domain)
+	if err != nil || j.Local == "" || !j.IsBare() || j.Domain != x.a.setup.Domain {
+		return errAuth
+	}
+	if authzid != "" && authzid != j.String() {
+		return &AuthError{Cond: "invalid-authzid"}
+	}
+	x.user = j.Local
+	return nil
+}
+
+func (x *exchange) credentials() (Verifier, error) {
+	c, err := x.a.setup.Lookup(x.user)
+	x.real = err == nil
+	if errors.Is(err, ErrNoUser) {
+		c, err = fake(x.user), nil
+	}
+	return x.m.pick(c), err
+}
+
+func (x *exchange) converse(gs2 string) error {
+	v, err := x.credentials()
+	if err != nil {
+		return &AuthError{Cond: "temporary-auth-failure"}
+	}
+	srv, err := x.m.hash.NewServer(func(string) (scram.StoredCredentials, error) {
+		return scram.StoredCredentials{
+			KeyFactors: scram.KeyFactors{Salt: string(v.Salt), Iters: v.Iterations},
+			StoredKey:  v.StoredKey, ServerKey: v.ServerKey,
+		}, nil
+	})
+	if err != nil {
+		return err
+	}
+	if !x.m.plus {
+		if strings.HasPrefix(gs2, "p=") {
+			return &AuthError{Cond: "malformed-request"}
+		}
+		x.conv = srv.NewConversation()
+		return nil
+	}
+	kind, ok := strings.CutPrefix(gs2, "p=")
+	data := x.a.bindings[kind]
+	if !ok || data == nil {
+		return &AuthError{Cond: "malformed-request"}
+	}
+	x.conv = srv.NewConversationWithChannelBindingRequired(scram.ChannelBinding{Type: scram.ChannelBindingType(kind), Data: data})
+	return nil
+}
+
+// plain is RFC 4616, inside TLS only.
+func (x *exchange) plain(in []byte) error {
+	x.done = true
+	f := strings.Split(string(in), "\x00")
+	if len(f) != 3 || f[1] == "" || f[2] == "" {
+		return &AuthError{Cond: "malformed-request"}
+	}
+	if err := x.whois(f[1], f[0]); err != nil {
+		return err
+	}
+	v, err := x.credentials()
+	if err != nil {
+		return &AuthError{Cond: "temporary-auth-failure"}
+	}
+	cl, err := scram.SHA256.NewClient("x", f[2], "")
+	if err != nil {
+		return errAuth
+	}
+	got, err := cl.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(v.Salt), Iters: v.Iterations})
+	if err != nil || !hmac.Equal(got.StoredKey, v.StoredKey) || !x.real {
+		return errAuth
+	}
+	x.ok = true
+	return nil
+}
+
+func decode64(s string) ([]byte, error) {
+	if s == "=" { // an empty message, RFC 6120 §6.4.2
+		return []byte{}, nil
+	}
+	return base64.StdEncoding.DecodeString(s)
+}
+
+func encode64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
