@@ -159,14 +159,14 @@ func (sl *Slot) save(r Resumable) error {
 	if err != nil {
 		return err
 	}
-	return sl.file.s.later(r.User, func(rec *Records) error {
+	return sl.file.s.Later(r.User, func(rec *Records) error {
 		rec.Put("slot", r.ID, b)
 		return nil
 	})
 }
 
-// later changes records without waiting.
-func (s *Store) later(user string, f func(*Records) error) error {
+// Later changes records without waiting.
+func (s *Store) Later(user string, f func(*Records) error) error {
 	sh, acct, err := s.of(user)
 	if err != nil {
 		return err
@@ -294,7 +294,7 @@ func (sl *Slot) Drop() {
 	sf.free = append(sf.free, sl.n)
 	sf.mu.Unlock()
 	r := sl.rec
-	_ = sf.s.later(r.User, func(rec *Records) error {
+	_ = sf.s.Later(r.User, func(rec *Records) error {
 		rec.Delete("slot", r.ID)
 		return nil
 	})

@@ -74,6 +74,10 @@ func New(o Options) (*Server, error) {
 		Domain: o.Domain, TLS: o.TLS, Log: o.Log, Lookup: s.lookup, Deadline: o.Deadline,
 		Allow: s.door.wait, Failed: s.door.failed, Register: o.Register, Features: s.streamFeatures,
 	}
+	s.HandleIQ(xmpp.NSCarbons, "enable", s.carbonsIQ(true))
+	s.HandleIQ(xmpp.NSCarbons, "disable", s.carbonsIQ(false))
+	s.Disco(OnServer, xmpp.NSCarbons, xmpp.NSSID)
+	s.Disco(OnAccount, xmpp.NSSID)
 	o.Store.OnExpire(s.bounceExpired)
 	return s, s.wakeParked()
 }

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package info
+
+import (
+	"crypto/sha1"
+	"encoding/base64"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"sotto/offline"
+	"sotto/relay"
+	"sotto/xmpp"
+)
+
+// node is where our capabilities are explained (XEP-0115 §4).
+const node = "https://sotto.invalid/server"
+
+type info struct {
+	s     *relay.Server
+	start time.Time
+	once  sync.Once
+	ver   string
+}
+
+// Add registers the family.
+func Add(s *relay.Server) {
+	i := &info{s: s, start: s.Now()}
+	s.HandleIQ(xmpp.NSDiscoInfo, "query", i.disco)
+	s.HandleIQ(xmpp.NSDiscoItems, "query", i.items)
+	s.HandleIQ(xmpp.NSPing, "ping", i.ping)
+	s.HandleIQ(xmpp.NSVersion, "query", i.version)
+	s.HandleIQ(xmpp.NSTime, "time", i.time)
+	s.HandleIQ(xmpp.NSLast, "query", i.last)
+	s.HandleIQ(xmpp.NSSession, "session", i.session)
+	s.Identity(relay.OnServer, "server", "im", "sotto")
+	s.Identity(relay.OnAccount, "account", "registered", "")
+	s.Disco(relay.OnServer, xmpp.NSDiscoInfo, xmpp.NSDiscoItems, xmpp.NSPing, xmpp.NSVersion, xmpp.NSTime, xmpp.NSLast, "msgoffline")
+	s.Disco(relay.OnAccount, xmpp.NSDiscoInfo, xmpp.NSDiscoItems, xmpp.NSPing, xmpp.NSLast)
+	s.StreamFeature(func() []*xmpp.Element { return []*xmpp.Element{i.caps()} })
+	s.OnGone(i.gone)
+}
+
+func get(r *relay.Request) error {
+	if r.Type != "get" {
+		return xmpp.Refuse(xmpp.Modify, xmpp.BadRequest)
+	}
+	return nil
+}
+
+// maySee is the rule for everything about a person (XEP-0012 §3, XEP-0030 §8).
+func (i *info) maySee(r *relay.Request) error {
+	if r.Own() || r.ToServer() || i.s.MaySee(r.From, r.Account()) {
+		return nil
+	}
+	return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
+}
+
+func (i *info) where(r *relay.Request) relay.Where {
+	if r.ToServer() || r.To.IsZero() {
+		return relay.OnServer
+	}
+	return relay.OnAccount
+}
+
+func (i *info) disco(r *relay.Request) (*xmpp.Element, error) {
+	if err := get(r); err != nil {
+		return nil, err
+	}
+	if err := i.maySee(r); err != nil {
+		return nil, err
+	}
+	w, n := i.where(r), r.Payload.Get("node")
+	if n != "" && (w != relay.OnServer || n != node+"#"+i.hash()) {
+		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound) // XEP-0030 §3.2
+	}
+	return i.describe(w).Set("node", n), nil
+}
+
+func (i *info) describe(w relay.Where) *xmpp.Element {
+	q := xmpp.El(xmpp.NSDiscoInfo, "query")
+	for _, id := range i.s.Identities(w) {
+		q.Add(xmpp.El(xmpp.NSDiscoInfo, "identity", "category", id.Category, "type", id.Type, "name", id.Name))
+	}
+	for _, f := range i.s.Features(w) {
+		q.Add(xmpp.El(xmpp.NSDiscoInfo, "feature", "var", f))
+	}
+	return q
+}
+
+func (i *info) hash() string {
+	i.once.Do(func() { i.ver = Hash(i.describe(relay.OnServer)) })
+	return i.ver
+}
+
+// caps are announced in the stream features (XEP-0115 §6.3).
+func (i *info) caps() *xmpp.Element {
+	return xmpp.El(xmpp.NSCaps, "c", "hash", "sha-1", "node", node, "ver", i.hash())
+}
+
+// Hash is the verification string of a disco#info answer (XEP-0115 §5.1).
+func Hash(q *xmpp.Element) string {
+	var ids, features, forms []string
+	for _, k := range q.Children() {
+		switch {
+		case k.Is(xmpp.NSDiscoInfo, "identity"):
+			ids = append(ids, k.Get("category")+"/"+k.Get("type")+"/"+k.Get("xml:lang")+"/"+k.Get("name")+"<")
+		case k.Is(xmpp.NSDiscoInfo, "feature"):
+			features = append(features, k.Get("var")+"<")
+		case k.Is(xmpp.NSData, "x"):
+			forms = append(forms, form(k))
+		}
+	}
+	for _, l := range [][]string{ids, features, forms} {
+		slices.Sort(l)
+	}
+	sum := sha1.Sum([]byte(strings.Join(ids, "") + strings.Join(features, "") + strings.Join(forms, "")))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+func form(x *xmpp.Element) string {
+	var typ string
+	var fields []string
+	for _, f := range x.Children() {
+		if !f.Is(xmpp.NSData, "field") {
+			continue
+		}
+		var values []string
+		for _, v := range f.Children() {
+			values = append(values, v.Text()+"<")
+		}
+		slices.Sort(values)
+		if f.Get("var") == "FORM_TYPE" {
+			typ = strings.Join(values, "")
+			continue
+		}
+		fields = append(fields, f.Get("var")+"<"+strings.Join(values, ""))
+	}
+	slices.Sort(fields)
+	return typ + strings.Join(fields, "")
+}
+
+// items lists an account's available resources to those who may see them
+// (XEP-0030 §4, RFC 6121 §8.5.1).
+func (i *info) items(r *relay.Request) (*xmpp.Element, error) {
+	if err := get(r); err != nil {
+		return nil, err
+	}
+	if err := i.maySee(r); err != nil {
+		return nil, err
+	}
+	q := xmpp.El(xmpp.NSDiscoItems, "query", "node", r.Payload.Get("node"))
+	if i.where(r) == relay.OnServer || r.Payload.Get("node") != "" {
+		return q, nil
+	}
+	for _, x := range i.s.Sessions(r.Account()) {
+		if x.Available() {
+			q.Add(xmpp.El(xmpp.NSDiscoItems, "item", "jid", x.JID().String()))
+		}
+	}
+	return q, nil
+}
+
+func (i *info) ping(r *relay.Request) (*xmpp.Element, error) {
+	if err := get(r); err != nil {
+		return nil, err
+	}
+	return nil, i.maySee(r)
+}
+
+func (i *info) version(r *relay.Request) (*xmpp.Element, error) {
+	if err := get(r); err != nil {
+		return nil, err
+	}
+	if i.where(r) != relay.OnServer {
+		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
+	}
+	v := "dev"
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
+		v = b.Main.Version
+	}
+	return xmpp.El(xmpp.NSVersion, "query").Add(
+		xmpp.El(xmpp.NSVersion, "name").WithText("sotto"), xmpp.El(xmpp.NSVersion, "version").WithText(v)), nil
+}
+
+func (i *info) time(r *relay.Request) (*xmpp.Element, error) {
+	if err := get(r); err != nil {
+		return nil, err
+	}
+	if i.where(r) != relay.OnServer {
+		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
+	}
+	return xmpp.El(xmpp.NSTime, "time").Add(
+		xmpp.El(xmpp.NSTime, "tzo").WithText("Z"),
+		xmpp.El(xmpp.NSTime, "utc").WithText(i.s.Now().UTC().Format("2006-01-02T15:04:05Z"))), nil
+}
+
+// session is the no-op of RFC 3921 §3 that old clients still send.
+func (i *info) session(r *relay.Request) (*xmpp.Element, error) {
+	if r.Type != "set" {
+		return nil, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest)
+	}
+	return nil, nil
+}
+
+// last is XEP-0012: uptime of the server, or how long a person has been away.
+func (i *info) last(r *relay.Request) (*xmpp.Element, error) {
+	if err := get(r); err != nil {
+		return nil, err
+	}
+	if i.where(r) == relay.OnServer {
+		return seconds(i.s.Now().Sub(i.start)), nil
+	}
+	if !r.Own() && !i.s.MaySee(r.From, r.Account()) {
+		return nil, xmpp.Refuse(xmpp.Auth, xmpp.Forbidden) // XEP-0012 §4
+	}
+	for _, x := range i.s.Sessions(r.Account()) {
+		if x.Available() {
+			return seconds(0), nil
+		}
+	}
+	var seen int64
+	err := i.s.Store().View(r.Account(), func(rec *offline.Records) error {
+		seen, _ = strconv.ParseInt(string(rec.Get("last", "seen")), 10, 64)
+		return nil
+	})
+	if err != nil || seen == 0 {
+		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
+	}
+	return seconds(i.s.Now().Sub(time.Unix(seen, 0))), nil
+}
+
+func seconds(d time.Duration) *xmpp.Element {
+	return xmpp.El(xmpp.NSLast, "query", "seconds", strconv.Itoa(max(0, int(d/time.Second))))
+}
+
+// gone notes when somebody was last here; nobody waits for the disk.
+func (i *info) gone(x *relay.Session) {
+	now := strconv.FormatInt(i.s.Now().Unix(), 10)
+	err := i.s.Store().Later(x.User(), func(rec *offline.Records) error {
+		rec.Put("last", "seen", []byte(now))
+		return nil
+	})
+	if err != nil {
+		i.s.Log().Warn("last seen not noted", "err", err)
+	}
+}
