@@ -44,6 +44,7 @@ type Session struct {
 	cursor   [2]uint64 // own mailbox, inbox: what has been written
 	since    time.Time // of the socket: older mail was delayed
 	hasInbox bool
+	shown    map[xmpp.JID]bool // directed presence (RFC 6121 §4.6)
 	timer    *time.Timer
 	books    books
 	asks     map[string]func(*xmpp.Stanza) // open questions to the client, by id

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sotto/offline"
+	"sotto/relay/account"
+)
+
+// An order is one line on the admin socket; the answer is one line, too.
+type order struct {
+	Verb, User, Password string
+}
+
+type answer struct {
+	Error string   `json:",omitempty"`
+	Lines []string `json:",omitempty"`
+}
+
+func adminPath(c *Config) string {
+	if c.Admin != "" {
+		return c.Admin
+	}
+	return filepath.Join(c.Data, "admin.sock")
+}
+
+// listenAdmin opens the socket for this user only. The store's lock is ours,
+// so a socket that is left over belongs to nobody.
+func listenAdmin(path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return l, os.Chmod(path, 0o600)
+}
+
+func (s *server) serveAdmin() {
+	for {
+		nc, err := s.admin.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer nc.Close()
+			_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
+			line, err := bufio.NewReaderSize(nc, 1<<16).ReadBytes('\n')
+			var o order
+			if err != nil || json.Unmarshal(line, &o) != nil {
+				return
+			}
+			_ = json.NewEncoder(nc).Encode(obey(&o, s.store, s.relay.DeleteUser))
+		}()
+	}
+}
+
+// obey carries out one order, on the running server or on the folder itself.
+func obey(o *order, st *offline.Store, remove func(string) error) answer {
+	var err error
+	var a answer
+	switch o.Verb {
+	case "add":
+		err = account.Create(st, o.User, o.Password)
+	case "passwd":
+		err = account.SetPassword(st, o.User, o.Password)
+	case "del":
+		err = remove(o.User)
+	case "list":
+		a.Lines, err = st.Users()
+	case "status":
+		h := st.Health()
+		a.Lines = []string{fmt.Sprintf("waiting messages  %d", h.Entries), fmt.Sprintf("takes new mail    %v", !h.ReadOnly)}
+		for _, q := range h.Quarantined {
+			a.Lines = append(a.Lines, "damaged           "+q)
+		}
+	default:
+		err = fmt.Errorf("no order %q", o.Verb)
+	}
+	if err != nil {
+		a.Error = err.Error()
+	}
+	return a
+}
+
+// give sends an order to the running server, or does it on the folder when no
+// server runs.
+func give(c *Config, o order) ([]string, error) {
+	nc, err := net.Dial("unix", adminPath(c))
+	var a answer
+	if err != nil {
+		st, err := openStore(c)
+		if err != nil {
+			return nil, err
+		}
+		a = obey(&o, st, st.DeleteAccount)
+		if err := st.Close(); err != nil {
+			return nil, err
+		}
+	} else {
+		defer nc.Close()
+		if err := json.NewEncoder(nc).Encode(o); err != nil {
+			return nil, err
+		}
+		if err := json.NewDecoder(nc).Decode(&a); err != nil {
+			return nil, err
+		}
+	}
+	if a.Error != "" {
+		return nil, errors.New(a.Error)
+	}
+	return a.Lines, nil
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Config is all of sottod.toml. Left empty, it runs a private server on
+// localhost. "sottod config" prints it with these texts as comments.
+type Config struct {
+	Domain    string   `toml:"domain" doc:"Name after the @ in every address."`
+	Data      string   `toml:"data" doc:"Folder with everything durable. Back this up, nothing else."`
+	Listen    []string `toml:"listen" doc:"Addresses for clients that begin with STARTTLS."`
+	ListenTLS []string `toml:"listen_tls" doc:"Addresses for clients with TLS from the first byte."`
+	Cert      string   `toml:"cert" doc:"Certificate chain, PEM. Empty: a local authority makes one in the data folder."`
+	Key       string   `toml:"key" doc:"Private key of the certificate, PEM."`
+	E2E       string   `toml:"e2e" doc:"required: only end-to-end encrypted messages are taken. optional: readable ones, too."`
+	Register  bool     `toml:"register" doc:"Let anybody who can connect make an account (XEP-0077)."`
+	KeepMail  string   `toml:"keep_mail" doc:"How long an undelivered message waits, as 720h. Then the sender is told and it is deleted."`
+	Resume    string   `toml:"resume" doc:"How long a client that lost its connection may resume its session."`
+	Admin     string   `toml:"admin" doc:"Socket for sottod user and sottod status. Empty: admin.sock in the data folder."`
+	LogLevel  string   `toml:"log" doc:"debug, info, warn or error. Only debug names people."`
+}
+
+func defaults() Config {
+	return Config{
+		Domain: "localhost", Data: "data", Listen: []string{"127.0.0.1:5222"}, ListenTLS: []string{"127.0.0.1:5223"},
+		E2E: "required", KeepMail: "720h", Resume: "10m", LogLevel: "info",
+	}
+}
+
+// loadConfig reads the file; a key that we do not know is an error with its line.
+func loadConfig(path string) (Config, error) {
+	c := defaults()
+	if path == "" {
+		return c, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return c, err
+	}
+	defer f.Close()
+	m, err := toml.NewDecoder(f).Decode(&c)
+	var pe toml.ParseError
+	if errors.As(err, &pe) {
+		return c, fmt.Errorf("%s: %s", path, pe.ErrorWithPosition())
+	}
+	if err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	if u := m.Undecoded(); len(u) > 0 {
+		return c, fmt.Errorf("%s: there is no option %q", path, u[0].String())
+	}
+	return c, c.check()
+}
+
+func (c *Config) check() error {
+	if c.E2E != "required" && c.E2E != "optional" {
+		return fmt.Errorf("e2e is %q; take required or optional", c.E2E)
+	}
+	if (c.Cert == "") != (c.Key == "") {
+		return errors.New("cert and key belong together; give both or none")
+	}
+	for name, v := range map[string]string{"keep_mail": c.KeepMail, "resume": c.Resume} {
+		if d, err := time.ParseDuration(v); err != nil || d <= 0 {
+			return fmt.Errorf("%s is %q; write a time like 720h or 10m", name, v)
+		}
+	}
+	return nil
+}
+
+// sample prints the defaults with their texts.
+func sample(w io.Writer) {
+	c := defaults()
+	v := reflect.ValueOf(c)
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		fmt.Fprintf(w, "# %s\n%s = %s\n", f.Tag.Get("doc"), f.Tag.Get("toml"), literal(v.Field(i)))
+	}
+}
+
+func literal(v reflect.Value) string {
+	if v.Kind() != reflect.Slice {
+		return fmt.Sprintf("%#v", v.Interface())
+	}
+	var all []string
+	for i := range v.Len() {
+		all = append(all, fmt.Sprintf("%q", v.Index(i).String()))
+	}
+	return "[" + strings.Join(all, ", ") + "]"
+}

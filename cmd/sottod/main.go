@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command sottod is the server: it carries messages that it cannot read, keeps
+// them until the receiver's devices have them, then forgets them.
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/term"
+
+	"sotto/offline"
+)
+
+type cli struct {
+	Config string `help:"Configuration file; without one, a private server on localhost." type:"existingfile"`
+	Data   string `help:"Data folder, instead of the configured one." type:"path"`
+
+	Run      struct{} `cmd:"" help:"Serve until stopped."`
+	Dev      struct{} `cmd:"" help:"Serve on localhost with accounts alice and bob."`
+	Defaults struct{} `cmd:"" name:"config" help:"Print the configuration with its defaults."`
+	Check    struct{} `cmd:"" help:"Verify the data folder while no server runs."`
+	Status   struct{} `cmd:"" help:"Say how the server is."`
+	User     struct {
+		Add    userName `cmd:"" help:"Make an account; the password is asked for, or read from a pipe."`
+		Passwd userName `cmd:"" help:"Change a password."`
+		Del    userName `cmd:"" help:"Delete an account and all it has."`
+		List   struct{} `cmd:"" help:"List the accounts."`
+	} `cmd:"" help:"Accounts; works while the server runs."`
+}
+
+type userName struct {
+	Name string `arg:"" help:"Name before the @."`
+}
+
+func main() {
+	var c cli
+	k := kong.Parse(&c, kong.Name("sottod"), kong.UsageOnError(),
+		kong.Description("sottod carries messages that it cannot read.\n\n    sottod dev              a private server on localhost, with alice and bob\n    sottod user add carol   make an account\n    sottod check            verify the data folder"))
+	if err := c.do(k.Command()); err != nil {
+		fmt.Fprintln(os.Stderr, "sottod:", err)
+		if h := hint(err); h != "" {
+			fmt.Fprintln(os.Stderr, "hint:", h)
+		}
+		os.Exit(1)
+	}
+}
+
+func hint(err error) string {
+	switch {
+	case errors.Is(err, offline.ErrLocked):
+		return "a server is running on this folder; stop it first, or use sottod user, which works meanwhile"
+	case strings.Contains(err.Error(), "address already in use"):
+		return "another server has the port; stop it or change listen in the configuration"
+	case strings.Contains(err.Error(), offline.ErrNoAccount.Error()):
+		return "sottod user list"
+	}
+	return ""
+}
+
+func (c *cli) do(command string) error {
+	conf, err := loadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	if c.Data != "" {
+		conf.Data = c.Data
+	}
+	switch command {
+	case "run":
+		return runServer(conf, func(*server) {})
+	case "dev":
+		return runServer(conf, func(s *server) {
+			if err := s.dev(); err != nil {
+				fmt.Fprintln(os.Stderr, "sottod:", err)
+			}
+		})
+	case "config":
+		sample(os.Stdout)
+		return nil
+	case "check":
+		return check(&conf)
+	}
+	return c.users(&conf, command)
+}
+
+func (c *cli) users(conf *Config, command string) error {
+	o := order{Verb: "status"}
+	switch command {
+	case "user add <name>":
+		o = order{"add", c.User.Add.Name, ""}
+	case "user passwd <name>":
+		o = order{"passwd", c.User.Passwd.Name, ""}
+	case "user del <name>":
+		o = order{"del", c.User.Del.Name, ""}
+	case "user list":
+		o = order{Verb: "list"}
+	}
+	if o.Verb == "add" || o.Verb == "passwd" {
+		var err error
+		if o.Password, err = askPassword(); err != nil {
+			return err
+		}
+	}
+	lines, err := give(conf, o)
+	for _, l := range lines {
+		fmt.Println(l)
+	}
+	return err
+}
+
+func askPassword() (string, error) {
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
+		line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+		if line == "" && err != nil {
+			return "", errors.New("no password was given")
+		}
+		return strings.TrimRight(line, "\r\n"), nil
+	}
+	fmt.Fprint(os.Stderr, "Password: ")
+	b, err := term.ReadPassword(int(os.Stdin.Fd()))
+	fmt.Fprintln(os.Stderr)
+	return string(b), err
+}
+
+func check(c *Config) error {
+	r, err := offline.Check(filepath.Join(c.Data, "store"))
+	if err != nil {
+		return err
+	}
+	fmt.Printf("accounts %d, records %d, waiting messages %d\n", r.Accounts, r.Records, r.Waiting)
+	for _, b := range r.Bad {
+		fmt.Println("damaged:", b)
+	}
+	if len(r.Bad) > 0 {
+		return fmt.Errorf("%d damages found", len(r.Bad))
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package account
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"sotto/offline"
+	"sotto/relay"
+	"sotto/xmpp"
+)
+
+// passwordMin is the shortest password that is taken.
+const passwordMin = 6
+
+// ErrName and ErrPassword say what is wrong with a wish.
+var (
+	ErrName     = errors.New("not a usable name: take letters, digits, dots or dashes")
+	ErrPassword = fmt.Errorf("the password is too short: take at least %d characters", passwordMin)
+)
+
+func hashes(password string) (a offline.Account, err error) {
+	if len(password) < passwordMin {
+		return a, ErrPassword
+	}
+	c, err := xmpp.NewCredentials(password)
+	if err != nil {
+		return a, ErrPassword
+	}
+	a.SHA1, a.SHA256 = offline.Hash(c.SHA1), offline.Hash(c.SHA256)
+	return a, nil
+}
+
+// Create makes an account.
+func Create(s *offline.Store, user, password string) error {
+	j, err := xmpp.ParseJID(user + "@x")
+	if err != nil || j.Local == "" || j.Local != user || strings.ContainsAny(user, "/@") {
+		return ErrName
+	}
+	a, err := hashes(password)
+	if err != nil {
+		return err
+	}
+	a.User, a.Created = j.Local, time.Now()
+	return s.CreateAccount(a)
+}
+
+// SetPassword changes a password.
+func SetPassword(s *offline.Store, user, password string) error {
+	a, err := hashes(password)
+	if err != nil {
+		return err
+	}
+	a.User = user
+	return s.UpdateAccount(a)
+}
+
+// Registrar answers XEP-0077 before login.
+func Registrar(s *offline.Store) func(iq *xmpp.Stanza) *xmpp.Element {
+	return func(iq *xmpp.Stanza) *xmpp.Element {
+		el, err := iq.Element()
+		if err != nil {
+			return nil
+		}
+		q := el.Child(xmpp.NSRegister, "query")
+		if iq.Type == "get" {
+			return xmpp.ResultOf(iq, xmpp.El(xmpp.NSRegister, "query").Add(
+				xmpp.El(xmpp.NSRegister, "instructions").WithText("Choose a name and a password."),
+				xmpp.El(xmpp.NSRegister, "username"), xmpp.El(xmpp.NSRegister, "password")))
+		}
+		if iq.Type != "set" {
+			return nil
+		}
+		err = Create(s, q.Child(xmpp.NSRegister, "username").Text(), q.Child(xmpp.NSRegister, "password").Text())
+		if err != nil {
+			return xmpp.ErrorReply(iq, refusal(err))
+		}
+		return xmpp.ResultOf(iq, nil)
+	}
+}
+
+// refusal is XEP-0077 §3.1.1.
+func refusal(err error) *xmpp.StanzaError {
+	switch {
+	case errors.Is(err, offline.ErrExists):
+		return xmpp.Refuse(xmpp.Cancel, xmpp.Conflict)
+	case errors.Is(err, ErrName), errors.Is(err, ErrPassword):
+		return xmpp.Refuse(xmpp.Modify, xmpp.NotAcceptable).Say(err.Error())
+	}
+	return xmpp.Refuse(xmpp.Wait, xmpp.InternalError)
+}
+
+// Add lets people who are logged in change their password or leave, where
+// registration is allowed (XEP-0077 §3.2, §3.3).
+func Add(s *relay.Server) {
+	s.Disco(relay.OnServer, xmpp.NSRegister)
+	s.HandleIQ(xmpp.NSRegister, "query", func(r *relay.Request) (*xmpp.Element, error) {
+		if !r.ToServer() && !r.Own() {
+			return nil, xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
+		}
+		return registered(s, r)
+	})
+}
+
+func registered(s *relay.Server, r *relay.Request) (*xmpp.Element, error) {
+	user, q := r.From.Local, r.Payload
+	if r.Type == "get" {
+		return xmpp.El(xmpp.NSRegister, "query").Add(xmpp.El(xmpp.NSRegister, "registered"),
+			xmpp.El(xmpp.NSRegister, "username").WithText(user), xmpp.El(xmpp.NSRegister, "password")), nil
+	}
+	if q.Child(xmpp.NSRegister, "remove") != nil {
+		return nil, s.DeleteUser(user)
+	}
+	if q.Child(xmpp.NSRegister, "username").Text() != user {
+		return nil, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest)
+	}
+	if err := SetPassword(s.Store(), user, q.Child(xmpp.NSRegister, "password").Text()); err != nil {
+		return nil, refusal(err)
+	}
+	return nil, nil
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package roster
+
+import (
+	"encoding/json"
+	"errors"
+
+	"sotto/offline"
+	"sotto/relay"
+	"sotto/xmpp"
+)
+
+// presence takes what a session sends (RFC 6121 §3, §4).
+func (r *roster) presence(x *relay.Session, st *xmpp.Stanza, el *xmpp.Element) error {
+	switch st.Type {
+	case "", "unavailable":
+		if st.HasTo && st.To.Bare() != x.JID().Bare() {
+			return r.directed(x, st, el)
+		}
+		return r.broadcast(x, el)
+	case "subscribe", "subscribed", "unsubscribe", "unsubscribed":
+		if !st.HasTo || st.To.Local == "" {
+			return xmpp.Refuse(xmpp.Modify, xmpp.BadRequest)
+		}
+		return r.subscribe(x, st, el)
+	case "probe", "error":
+		return nil // §4.3: probes are the server's business
+	}
+	return xmpp.Refuse(xmpp.Modify, xmpp.BadRequest) // §4.7.1
+}
+
+// subscribe handles the owner's side, then delivers (RFC 6121 §3.1.2).
+func (r *roster) subscribe(x *relay.Session, st *xmpp.Stanza, el *xmpp.Element) error {
+	to := st.To.Bare()
+	if to == x.JID().Bare() {
+		return nil
+	}
+	e, err := r.edit(x.User(), to.String(), func(i *item) effect { return i.outbound(st.Type) })
+	if err != nil {
+		return err
+	}
+	out := el.Clone().Set("from", x.JID().Bare().String()).Set("to", to.String())
+	if e.pass {
+		r.deliver(out)
+	}
+	switch st.Type {
+	case "subscribed":
+		if e.pass {
+			r.sendAll(x.User(), to, "")
+		}
+	case "unsubscribed":
+		if e.pass {
+			r.sendAll(x.User(), to, "unavailable")
+		}
+	}
+	return nil
+}
+
+// deliver takes a subscription stanza to the contact's side (§3.1.3).
+func (r *roster) deliver(el *xmpp.Element) {
+	from, err1 := xmpp.ParseJID(el.Get("from"))
+	to, err2 := xmpp.ParseJID(el.Get("to"))
+	if err1 != nil || err2 != nil || !r.s.Local(to) || r.s.Blocks(to.Local, from) {
+		return
+	}
+	if _, err := r.s.Store().Account(to.Local); err != nil {
+		if errors.Is(err, offline.ErrNoAccount) && el.Get("type") == "subscribe" {
+			return // §3.1.3: nobody learns that there is no such account
+		}
+		return
+	}
+	typ := el.Get("type")
+	e, err := r.edit(to.Local, from.String(), func(i *item) effect { return i.inbound(typ, string(el.Bytes())) })
+	if err != nil {
+		r.s.Log().Error("subscription", "err", err)
+		return
+	}
+	if e.pass {
+		for _, y := range r.s.Sessions(to.Local) {
+			if typ == "subscribe" && y.Available() || typ != "subscribe" && y.Interested() {
+				y.Push(el)
+			}
+		}
+	}
+	switch e.reply {
+	case "subscribed":
+		r.deliver(subscription(to, from, "subscribed"))
+		r.sendAll(to.Local, from, "")
+	case "unavailable":
+		r.sendAll(to.Local, from, "unavailable")
+	}
+}
+
+func subscription(from, to xmpp.JID, typ string) *xmpp.Element {
+	return xmpp.El(xmpp.NSClient, "presence", "type", typ, "from", from.String(), "to", to.String())
+}
+
+// sendAll sends the presence of all of a user's resources to one contact.
+func (r *roster) sendAll(user string, to xmpp.JID, typ string) {
+	for _, x := range r.s.Sessions(user) {
+		p := x.Presence()
+		if p == nil {
+			continue
+		}
+		if typ != "" {
+			p = xmpp.El(xmpp.NSClient, "presence", "type", typ, "from", x.JID().String())
+		}
+		r.toUser(to, p)
+	}
+}
+
+// toUser gives a presence to all available resources of a contact.
+func (r *roster) toUser(to xmpp.JID, p *xmpp.Element) {
+	if !r.s.Local(to) {
+		return
+	}
+	from, err := xmpp.ParseJID(p.Get("from"))
+	if err != nil || r.s.Blocks(to.Local, from) || r.s.Blocks(from.Local, to) {
+		return
+	}
+	for _, y := range r.s.Sessions(to.Local) {
+		if y.Available() {
+			y.Push(p.Clone().Set("to", to.Bare().String()))
+		}
+	}
+}
+
+// broadcast is §4.2.2 and §4.4.2: to contacts that may see it, and to the own
+// other resources.
+func (r *roster) broadcast(x *relay.Session, el *xmpp.Element) error {
+	all, _, err := r.items(x.User())
+	if err != nil {
+		return err
+	}
+	p := el.Clone().Set("from", x.JID().String())
+	if p.Get("type") == "unavailable" {
+		r.tellDirected(x, p)
+	}
+	for i := range all {
+		if jid, err := xmpp.ParseJID(all[i].JID); err == nil && all[i].From {
+			r.toUser(jid, p)
+		}
+	}
+	initial := x.Initial()
+	for _, y := range r.s.Sessions(x.User()) {
+		if !y.Available() {
+			continue
+		}
+		y.Push(p.Clone().Set("to", y.JID().String()))
+		if other := y.Presence(); initial && y != x && other != nil {
+			x.Push(other.Clone().Set("to", x.JID().String()))
+		}
+	}
+	if initial {
+		r.first(x, all)
+	}
+	return nil
+}
+
+// first gives a newcomer what it missed: the presence of its contacts (§4.3.2)
+// and the requests that are not answered (§3.1.3).
+func (r *roster) first(x *relay.Session, all []item) {
+	for i := range all {
+		jid, err := xmpp.ParseJID(all[i].JID)
+		if err != nil {
+			continue
+		}
+		if all[i].In != "" {
+			if el, err := xmpp.Parse([]byte(all[i].In), xmpp.NSClient); err == nil {
+				x.Push(el)
+			}
+		}
+		if !all[i].To || !r.s.Local(jid) || r.s.Blocks(x.User(), jid) || r.s.Blocks(jid.Local, x.JID()) {
+			continue
+		}
+		for _, y := range r.s.Sessions(jid.Local) {
+			if p := y.Presence(); p != nil && y.User() != x.User() {
+				x.Push(p.Clone().Set("to", x.JID().String()))
+			}
+		}
+	}
+}
+
+// directed is §4.6: to one entity, whatever the subscription; it is told when
+// the sender goes.
+func (r *roster) directed(x *relay.Session, st *xmpp.Stanza, el *xmpp.Element) error {
+	if st.To.Local == "" || r.s.Blocks(st.To.Local, x.JID()) || r.s.Blocks(x.User(), st.To) {
+		return nil
+	}
+	x.Direct(st.To, st.Type == "")
+	p := el.Clone().Set("from", x.JID().String())
+	for _, y := range r.s.Sessions(st.To.Local) {
+		if st.To.Resource == "" && y.Available() || y.JID() == st.To {
+			y.Push(p.Clone().Set("to", st.To.String()))
+		}
+	}
+	return nil
+}
+
+// gone tells everybody who saw the session (§4.5.2, §4.6.3).
+func (r *roster) gone(x *relay.Session) {
+	p := xmpp.El(xmpp.NSClient, "presence", "type", "unavailable", "from", x.JID().String())
+	if x.Presence() != nil {
+		if err := r.broadcast(x, p); err != nil {
+			r.s.Log().Error("last presence", "err", err)
+		}
+		return
+	}
+	r.tellDirected(x, p)
+}
+
+func (r *roster) tellDirected(x *relay.Session, p *xmpp.Element) {
+	for _, to := range x.Directed() {
+		for _, y := range r.s.Sessions(to.Local) {
+			if to.Resource == "" && y.Available() || y.JID() == to {
+				y.Push(p.Clone().Set("to", to.String()))
+			}
+		}
+	}
+}
+
+// maySee says whether watcher has a subscription to user's presence.
+func (r *roster) maySee(watcher xmpp.JID, user string) bool {
+	if r.s.Local(watcher) && watcher.Local == user {
+		return true
+	}
+	ok := false
+	err := r.s.Store().View(user, func(rec *offline.Records) error {
+		var i item
+		if b := rec.Get("roster", watcher.Bare().String()); b != nil {
+			if err := json.Unmarshal(b, &i); err != nil {
+				return err
+			}
+		}
+		ok = i.From
+		return nil
+	})
+	return ok && err == nil
+}

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package roster
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"sotto/offline"
+	"sotto/relay"
+	"sotto/xmpp"
+)
+
+// The limits of a roster: nobody's list may grow without bound.
+const (
+	itemsMax  = 5000
+	nameMax   = 1023
+	groupsMax = 100
+)
+
+type roster struct{ s *relay.Server }
+
+// Add registers the family.
+func Add(s *relay.Server) {
+	r := &roster{s}
+	s.HandleIQ(xmpp.NSRoster, "query", r.iq)
+	s.OnPresence(r.presence)
+	s.OnGone(r.gone)
+	s.MaySee = r.maySee
+	s.StreamFeature(func() []*xmpp.Element {
+		return []*xmpp.Element{xmpp.El(xmpp.NSRosterVer, "ver"), xmpp.El(xmpp.NSPreApprove, "sub")}
+	})
+}
+
+// load reads one contact; a contact that is not there is an empty item.
+func load(rec *offline.Records, jid string) (i item) {
+	if b := rec.Get("roster", jid); b != nil {
+		_ = json.Unmarshal(b, &i)
+	}
+	i.JID = jid
+	return i
+}
+
+func save(rec *offline.Records, i *item) {
+	if i.empty() {
+		rec.Delete("roster", i.JID)
+		return
+	}
+	b, err := json.Marshal(i)
+	if err == nil {
+		rec.Put("roster", i.JID, b)
+	}
+}
+
+// bump gives the roster a new version (RFC 6121 §2.6).
+func bump(rec *offline.Records) string {
+	n, _ := strconv.ParseUint(string(rec.Get("rosterver", "")), 10, 64)
+	v := strconv.FormatUint(n+1, 10)
+	rec.Put("rosterver", "", []byte(v))
+	return v
+}
+
+// items lists an account's contacts.
+func (r *roster) items(user string) (all []item, ver string, err error) {
+	err = r.s.Store().View(user, func(rec *offline.Records) error {
+		ver = string(rec.Get("rosterver", ""))
+		rec.Each("roster", func(_ string, v []byte) bool {
+			var i item
+			if json.Unmarshal(v, &i) == nil {
+				all = append(all, i)
+			}
+			return true
+		})
+		return nil
+	})
+	return all, ver, err
+}
+
+// edit changes one contact and pushes what the owner's clients should see.
+func (r *roster) edit(user, jid string, f func(i *item) effect) (e effect, err error) {
+	var after item
+	var ver string
+	err = r.s.Store().Update(user, func(rec *offline.Records) error {
+		i := load(rec, jid)
+		e = f(&i)
+		save(rec, &i)
+		if e.push {
+			ver = bump(rec)
+		}
+		after = i
+		return nil
+	})
+	if err == nil && e.push {
+		r.push(user, after.element(), ver)
+	}
+	return e, err
+}
+
+func (i *item) element() *xmpp.Element {
+	el := xmpp.El(xmpp.NSRoster, "item", "jid", i.JID, "name", i.Name, "subscription", i.subscription())
+	if i.Ask {
+		el.Set("ask", "subscribe")
+	}
+	if i.Approved {
+		el.Set("approved", "true")
+	}
+	for _, g := range i.Groups {
+		el.Add(xmpp.El(xmpp.NSRoster, "group").WithText(g))
+	}
+	return el
+}
+
+// push tells all interested sessions (RFC 6121 §2.1.6).
+func (r *roster) push(user string, el *xmpp.Element, ver string) {
+	for _, x := range r.s.Sessions(user) {
+		if !x.Interested() {
+			continue
+		}
+		iq := xmpp.El(xmpp.NSClient, "iq", "type", "set", "id", relay.NewID(), "to", x.JID().String())
+		x.Push(iq.Add(xmpp.El(xmpp.NSRoster, "query", "ver", ver).Add(el.Clone())))
+	}
+}
+
+func (r *roster) iq(q *relay.Request) (*xmpp.Element, error) {
+	if !q.Own() {
+		return nil, xmpp.Refuse(xmpp.Auth, xmpp.Forbidden) // RFC 6121 §2.1.5
+	}
+	if q.Type == "get" {
+		return r.get(q)
+	}
+	kids := q.Payload.Children()
+	if len(kids) != 1 || !kids[0].Is(xmpp.NSRoster, "item") {
+		return nil, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest) // §2.3.3
+	}
+	jid, err := xmpp.ParseJID(kids[0].Get("jid"))
+	if err != nil || jid.Bare() == q.From.Bare() {
+		return nil, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest)
+	}
+	if kids[0].Get("subscription") == "remove" {
+		return nil, r.remove(q.Session, jid.Bare())
+	}
+	return nil, r.set(q.From.Local, jid.String(), kids[0])
+}
+
+// get answers with the roster, or with nothing when the client has it already
+// (RFC 6121 §2.6.3).
+func (r *roster) get(q *relay.Request) (*xmpp.Element, error) {
+	q.Session.SetInterested()
+	all, ver, err := r.items(q.From.Local)
+	if err != nil {
+		return nil, err
+	}
+	if has := q.Payload.Get("ver"); has != "" && has == ver {
+		return nil, nil
+	}
+	el := xmpp.El(xmpp.NSRoster, "query", "ver", ver)
+	if ver == "" {
+		el.Set("ver", "0")
+	}
+	for i := range all {
+		if all[i].Listed {
+			el.Add(all[i].element())
+		}
+	}
+	return el, nil
+}
+
+func (r *roster) set(user, jid string, el *xmpp.Element) error {
+	name, groups, err := parseItem(el)
+	if err != nil {
+		return err
+	}
+	all, _, err := r.items(user)
+	if err != nil {
+		return err
+	}
+	if len(all) >= itemsMax {
+		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("the roster is full")
+	}
+	_, err = r.edit(user, jid, func(i *item) effect {
+		i.Name, i.Groups, i.Listed = name, groups, true
+		return effect{push: true}
+	})
+	return err
+}
+
+// parseItem checks what a client wants to store (RFC 6121 §2.3.3).
+func parseItem(el *xmpp.Element) (name string, groups []string, err error) {
+	name = el.Get("name")
+	seen := map[string]bool{}
+	for _, k := range el.Children() {
+		if !k.Is(xmpp.NSRoster, "group") {
+			continue
+		}
+		g := k.Text()
+		if seen[g] {
+			return "", nil, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest)
+		}
+		if strings.TrimSpace(g) == "" || len(g) > nameMax || len(groups) >= groupsMax {
+			return "", nil, xmpp.Refuse(xmpp.Modify, xmpp.NotAcceptable)
+		}
+		seen[g] = true
+		groups = append(groups, g)
+	}
+	if len(name) > nameMax {
+		return "", nil, xmpp.Refuse(xmpp.Modify, xmpp.NotAcceptable)
+	}
+	return name, groups, nil
+}
+
+// remove ends both subscriptions and drops the contact (RFC 6121 §2.5).
+func (r *roster) remove(x *relay.Session, jid xmpp.JID) error {
+	var old item
+	var ver string
+	err := r.s.Store().Update(x.User(), func(rec *offline.Records) error {
+		old = load(rec, jid.String())
+		if !old.Listed {
+			return xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
+		}
+		rec.Delete("roster", jid.String())
+		ver = bump(rec)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	gone := xmpp.El(xmpp.NSRoster, "item", "jid", jid.String(), "subscription", "remove")
+	r.push(x.User(), gone, ver)
+	from := x.JID().Bare()
+	if old.To || old.Ask {
+		r.deliver(subscription(from, jid, "unsubscribe"))
+	}
+	if old.From || old.In != "" {
+		r.deliver(subscription(from, jid, "unsubscribed"))
+	}
+	if old.From {
+		r.sendAll(x.User(), jid, "unavailable")
+	}
+	return nil
+}
