@@ -42,11 +42,17 @@ func (x *Session) fillNotes(w *xmpp.Writer, turn int) error {
 	if x.turn != turn || x.ended {
 		return errStale
 	}
+	last := uint32(0)
+	counted := false
 	for _, n := range x.out.take() {
 		w.Bytes(n.b)
 		if x.sm != nil && !n.nonza {
-			x.sm.kept = append(x.sm.kept, sentNote{x.sm.ledger.Sent(0), n.b})
+			last, counted = x.sm.ledger.Sent(0), true
+			x.sm.kept = append(x.sm.kept, sentNote{last, n.b})
 		}
+	}
+	if counted && x.sm.slot != nil {
+		x.sm.slot.Sent(last+1, nil)
 	}
 	if x.sm != nil && x.sm.asks && x.books.safe == x.books.in {
 		x.sm.asks = false

@@ -87,6 +87,9 @@ func (c *Conn) Close(why *StreamError) {
 	})
 }
 
+// Drop cuts the socket, as a lost network does.
+func (c *Conn) Drop() { c.nc.Close() }
+
 // A Writer gathers what one turn of the write loop sends.
 type Writer struct{ b []byte }
 

@@ -312,8 +312,6 @@ func (s *scan) resolve(b []byte, depth int, name span, colon int, head *Header) 
 	if head == nil || !head.has(prefix) {
 		return span{}, local, false, errBadPrefix
 	}
-	if depth > 0 {
-		s.alien = true
-	}
+	s.alien = true
 	return span{}, local, true, nil
 }

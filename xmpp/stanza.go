@@ -58,9 +58,10 @@ func (s *Stanza) rescan(b []byte) error {
 	if err != nil {
 		return err
 	}
-	if n != len(b) || c.alien {
+	if n != len(b) {
 		return errSyntax
 	}
+	c.alien = false // we wrote no prefixes but those of single attributes
 	return s.take(b, &c, &head)
 }
 

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package script
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sotto/relay/account"
+	"sotto/xmpp"
+)
+
+// patience is how long an actor waits for what must come.
+const patience = 5 * time.Second
+
+// An actor is one client of the play.
+type actor struct {
+	name string
+	conn *xmpp.Conn
+	w    *xmpp.Welcome
+	in   chan *xmpp.Element
+	out  struct {
+		sync.Mutex
+		b []byte
+	}
+	done chan error
+	cut  context.CancelFunc
+}
+
+type play struct {
+	*stage
+	actors map[string]*actor
+	line   string
+}
+
+func TestPlays(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/script/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no plays", err)
+	}
+	for _, f := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			b, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := &play{stage: newStage(t), actors: map[string]*actor{}}
+			for _, user := range []string{"alice", "bob", "carol"} {
+				p.must(account.Create(p.store, user, "password"))
+			}
+			for i, line := range strings.Split(string(b), "\n") {
+				p.line = fmt.Sprintf("%s:%d: %s", filepath.Base(f), i+1, line)
+				p.do(strings.TrimSpace(line))
+			}
+		})
+	}
+}
+
+func (p *play) fail(format string, args ...any) {
+	p.t.Helper()
+	p.t.Fatalf("%s\n\t%s", p.line, fmt.Sprintf(format, args...))
+}
+
+func (p *play) do(line string) {
+	if line == "" || strings.HasPrefix(line, "#") {
+		return
+	}
+	f := strings.SplitN(line, " ", 3)
+	if len(f) == 3 && (f[1] == ">" || f[1] == "<" || f[1] == "<!") {
+		p.talk(f[0], f[1], f[2])
+		return
+	}
+	f = strings.Fields(line)
+	switch f[0] {
+	case "login":
+		p.login(f[1], f[2:])
+	case "cut":
+		p.actor(f[1]).cut()
+		<-p.actor(f[1]).done
+	case "logout":
+		a := p.actor(f[1])
+		a.conn.Close(nil)
+		<-a.done
+	case "twin": // the same resource again, as another actor
+		old := p.actor(f[1])
+		p.login(f[1], nil)
+		p.actors["new"], p.actors[f[1]] = p.actors[f[1]], old
+	case "gone":
+		p.gone(f[1], f[2])
+	case "mailbox":
+		p.mailbox(f[1], f[2])
+	case "restart":
+		p.close()
+		p.open()
+	case "e2e":
+		p.close()
+		p.opt.E2E = true
+		p.open()
+	default:
+		p.fail("no such direction")
+	}
+}
+
+func (p *play) actor(name string) *actor {
+	a := p.actors[name]
+	if a == nil {
+		p.fail("%s is not on the stage", name)
+	}
+	return a
+}
+
+// login brings an actor on: "sm" with stream management, "classic" without
+// SASL2, "resume" to go on with the session of before, "agent" as a device.
+func (p *play) login(name string, how []string) {
+	user, resource, _ := strings.Cut(name, "/")
+	l := xmpp.Login{
+		Addr: p.addr, JID: xmpp.MustJID(user + "@localhost"), Password: "password", Resource: resource,
+		TLS: &tls.Config{RootCAs: p.roots}, Classic: true,
+	}
+	var fails bool
+	for _, h := range how {
+		switch h {
+		case "sm":
+			l.SM = true
+		case "agent":
+			l.Classic, l.AgentID, l.Tag = false, "agent-"+name, resource
+		case "resume":
+			old := p.actor(name)
+			l.SM, l.ResumeID, l.JID = true, old.w.SMID, old.w.JID
+		case "fails":
+			fails = true
+		default:
+			if mech, ok := strings.CutPrefix(h, "mech="); ok {
+				l.ForceMech = mech
+			} else if h, ok := strings.CutPrefix(h, "h="); ok {
+				n, _ := strconv.Atoi(h)
+				l.ResumeH = uint32(n)
+			} else if pw, ok := strings.CutPrefix(h, "password="); ok {
+				l.Password = pw
+			} else if of, ok := strings.CutPrefix(h, "previd="); ok {
+				l.SM, l.ResumeID = true, p.actor(of).w.SMID
+			}
+		}
+	}
+	ctx, cut := context.WithCancel(context.Background())
+	c, w, err := xmpp.Dial(ctx, l)
+	if fails {
+		if err == nil && (l.ResumeID == "" || w.Resumed) {
+			p.fail("got in")
+		}
+		cut()
+		return
+	}
+	if err != nil {
+		p.fail("%v", err)
+	}
+	if l.ResumeID != "" && !w.Resumed {
+		p.fail("not resumed")
+	}
+	a := &actor{name: name, conn: c, w: w, in: make(chan *xmpp.Element, 20000), done: make(chan error, 1), cut: cut}
+	p.actors[name] = a
+	p.t.Cleanup(cut)
+	go a.run(ctx)
+}
+
+func (a *actor) run(ctx context.Context) {
+	defer context.AfterFunc(ctx, a.conn.Drop)()
+	a.done <- a.conn.Run(context.Background(), func(st *xmpp.Stanza) error {
+		el, err := st.Element()
+		if err == nil {
+			a.in <- el.Clone()
+		}
+		return nil
+	}, func(w *xmpp.Writer) error {
+		a.out.Lock()
+		defer a.out.Unlock()
+		w.Bytes(a.out.b)
+		a.out.b = nil
+		return nil
+	})
+	close(a.in)
+}
+
+func (a *actor) send(xml string) {
+	a.out.Lock()
+	a.out.b = append(a.out.b, xml...)
+	a.out.Unlock()
+	a.conn.Wake()
+}
+
+// talk is one line of dialogue. What an actor does not expect it passes over,
+// but "<!" says that something must not come before the next answer.
+func (p *play) talk(name, way, xml string) {
+	a := p.actor(name)
+	if way == ">" {
+		a.send(xml)
+		return
+	}
+	want, err := xmpp.Parse([]byte(xml), xmpp.NSClient)
+	if err != nil {
+		p.fail("bad pattern: %v", err)
+	}
+	if way == "<!" {
+		a.send("<iq type='get' id='barrier' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>")
+		barrier, _ := xmpp.Parse([]byte("<iq type='result' id='barrier'/>"), xmpp.NSClient)
+		for _, el := range p.until(a, barrier) {
+			if matches(want, el) {
+				p.fail("came: %s", el.Bytes())
+			}
+		}
+		return
+	}
+	p.until(a, want)
+}
+
+func (p *play) until(a *actor, want *xmpp.Element) (before []*xmpp.Element) {
+	late := time.After(patience)
+	for {
+		select {
+		case el, ok := <-a.in:
+			if !ok {
+				p.fail("the stream ended; before: %s", flat(before))
+			}
+			if matches(want, el) {
+				return before
+			}
+			before = append(before, el)
+		case <-late:
+			p.fail("did not come; before: %s", flat(before))
+		}
+	}
+}
+
+func flat(l []*xmpp.Element) string {
+	var b strings.Builder
+	for _, e := range l {
+		b.WriteString("\n\t\t" + string(e.Bytes()))
+	}
+	return b.String()
+}
+
+// matches says whether el has all that want names; more is no harm.
+func matches(want, el *xmpp.Element) bool {
+	if want.Name != el.Name {
+		return false
+	}
+	for _, a := range want.Attr {
+		if got := el.Get(a.Name.Local); got != a.Value && (a.Value != "*" || got == "") {
+			return false
+		}
+	}
+	if t := strings.TrimSpace(want.Text()); t != "" && t != strings.TrimSpace(el.Text()) {
+		return false
+	}
+next:
+	for _, k := range want.Children() {
+		for _, e := range el.Children() {
+			if matches(k, e) {
+				continue next
+			}
+		}
+		return false
+	}
+	return true
+}
+
+// gone expects the server to end the actor's stream with this condition.
+func (p *play) gone(name, cond string) {
+	a := p.actor(name)
+	late := time.After(patience)
+	seen := ""
+	for {
+		select {
+		case el, ok := <-a.in:
+			if !ok {
+				if !strings.Contains(seen, cond) {
+					p.fail("ended with %s", seen)
+				}
+				return
+			}
+			if el.Name.Local == "error" {
+				seen = string(el.Bytes())
+			}
+		case <-late:
+			p.fail("still there")
+		}
+	}
+}
+
+// mailbox waits until so much mail waits for a device: "bob/phone" or "bob".
+func (p *play) mailbox(name, count string) {
+	user, device, ok := strings.Cut(name, "/")
+	if ok {
+		device = "r:" + device
+	}
+	if dev, isAgent := strings.CutPrefix(device, "r:agent:"); isAgent {
+		device = "a:agent-" + user + "/" + dev
+	}
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		got := strconv.Itoa(p.store.Mailbox(user, device).Len())
+		if got == count {
+			return
+		}
+		if time.Now().After(end) {
+			p.fail("%s wait there", got)
+		}
+	}
+}

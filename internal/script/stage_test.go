@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package script
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"log/slog"
+	"math/big"
+	"net"
+	"testing"
+	"time"
+
+	"sotto/offline"
+	"sotto/relay"
+	"sotto/relay/account"
+	"sotto/relay/info"
+	"sotto/relay/roster"
+)
+
+// A stage is a server with its data folder.
+type stage struct {
+	t     *testing.T
+	dir   string
+	cert  tls.Certificate
+	roots *x509.CertPool
+	opt   relay.Options
+
+	store *offline.Store
+	relay *relay.Server
+	addr  string
+}
+
+func newStage(t *testing.T) *stage {
+	s := &stage{t: t, dir: t.TempDir()}
+	s.certificate()
+	s.open()
+	t.Cleanup(s.close)
+	return s
+}
+
+func (s *stage) certificate() {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	s.must(err)
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	s.must(err)
+	x, err := x509.ParseCertificate(der)
+	s.must(err)
+	s.cert = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	s.roots = x509.NewCertPool()
+	s.roots.AddCert(x)
+}
+
+func (s *stage) open() {
+	log := slog.New(slog.DiscardHandler)
+	var err error
+	s.store, err = offline.Open(s.dir, offline.Options{Shards: 2, Log: log})
+	s.must(err)
+	o := s.opt
+	o.Domain, o.Store, o.Log = "localhost", s.store, log
+	o.TLS = &tls.Config{Certificates: []tls.Certificate{s.cert}}
+	o.Register = account.Registrar(s.store)
+	s.relay, err = relay.New(o)
+	s.must(err)
+	info.Add(s.relay)
+	roster.Add(s.relay)
+	account.Add(s.relay)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	s.must(err)
+	s.addr = l.Addr().String()
+	go s.relay.Serve(context.Background(), l, false)
+}
+
+func (s *stage) close() {
+	ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
+	defer stop()
+	if err := s.relay.Shutdown(ctx); err != nil {
+		s.t.Error("shutdown:", err)
+	}
+	if err := s.store.Close(); err != nil {
+		s.t.Error("close:", err)
+	}
+}
+
+func (s *stage) must(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
