@@ -2,7 +2,11 @@
 
 package relay
 
-import "sync"
+import (
+	"sync"
+
+	"sotto/xmpp"
+)
 
 // A hub is the routing table: which sessions each account has.
 type hub struct {
@@ -75,4 +79,19 @@ func (h *hub) all() []*Session {
 		all = append(all, l...)
 	}
 	return all
+}
+
+// DeleteUser ends an account: its streams close, and all it had is erased.
+func (s *Server) DeleteUser(user string) error {
+	for _, f := range s.deleted {
+		f(user)
+	}
+	if err := s.opt.Store.DeleteAccount(user); err != nil {
+		return err
+	}
+	for _, x := range s.hub.of(user) {
+		x.closeConn(&xmpp.StreamError{Cond: xmpp.StreamNotAuthorized, Text: "the account was deleted"})
+		x.end()
+	}
+	return nil
 }

@@ -47,6 +47,9 @@ type Server struct {
 	// MaySee says whether watcher may see user's presence (RFC 6121 §3).
 	MaySee func(watcher xmpp.JID, user string) bool
 
+	// Watchers lists who may see user's presence, Watched whom user sees.
+	Watchers, Watched func(user string) []xmpp.JID
+
 	// shared: safe from anywhere, by type.
 	hub   *hub
 	door  *door
@@ -69,6 +72,9 @@ func New(o Options) (*Server, error) {
 		disco:  map[Where]*place{OnServer: {}, OnAccount: {}},
 		Blocks: func(string, xmpp.JID) bool { return false },
 		MaySee: func(w xmpp.JID, user string) bool { return w.Local == user },
+
+		Watchers: func(string) []xmpp.JID { return nil },
+		Watched:  func(string) []xmpp.JID { return nil },
 	}
 	s.setup = &xmpp.Setup{
 		Domain: o.Domain, TLS: o.TLS, Log: o.Log, Lookup: s.lookup, Deadline: o.Deadline,

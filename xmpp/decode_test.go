@@ -232,9 +232,8 @@ func omemo() []byte {
 }
 
 type ring struct {
-	b   []byte
-	at  int
-	end bool
+	b  []byte
+	at int
 }
 
 func (r *ring) Read(p []byte) (int, error) {

@@ -2,7 +2,10 @@
 
 package xmpp
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // Name is an expanded XML name.
 type Name struct{ Space, Local string }
@@ -197,4 +200,185 @@ func appendAnyAttr(dst []byte, a *Attr, i int) []byte {
 	}
 	dst = append(append(append(dst, ' '), name...), "='"...)
 	return append(appendEscaped(dst, a.Value), '\'')
+}
+
+// Parse reads one element where outer is the default namespace, as strictly as
+// the stream's decoder does.
+func Parse(raw []byte, outer string) (*Element, error) {
+	var c scan
+	head := Header{NS: outer}
+	lim := Limits{Depth: AfterAuth.Depth, Attrs: AfterAuth.Attrs, NSDecls: AfterAuth.NSDecls}
+	raw = trimSpace(raw)
+	if len(raw) == 0 || raw[0] != '<' {
+		return nil, errSyntax
+	}
+	n, err := c.more(raw, &lim, &head)
+	if err != nil {
+		return nil, err
+	}
+	if n == 0 || len(trimSpace(raw[n:])) > 0 {
+		return nil, errSyntax
+	}
+	return build(raw[:n], &head)
+}
+
+// A builder makes the tree of bytes that a scan has verified.
+type builder struct {
+	head *Header
+	tag  tag
+	open []*Element
+	ns   []scope
+}
+
+type scope struct {
+	prefix, uri string
+	depth       int
+}
+
+func build(b []byte, head *Header) (*Element, error) {
+	m := builder{head: head}
+	for at := 0; at < len(b); {
+		next, root, err := m.token(b, at)
+		if err != nil || root != nil {
+			return root, err
+		}
+		at = next
+	}
+	return nil, errSyntax
+}
+
+// token takes one tag, text or CDATA section; root is set at the end.
+func (m *builder) token(b []byte, at int) (next int, root *Element, err error) {
+	if b[at] != '<' {
+		n := bytes.IndexByte(b[at:], '<')
+		if n < 0 {
+			return 0, nil, errSyntax
+		}
+		m.text(unescape(b[at : at+n]))
+		return at + n, nil, nil
+	}
+	if b[at+1] == '!' {
+		n := bytes.Index(b[at:], []byte("]]>"))
+		if n < 0 || len(m.open) == 0 {
+			return 0, nil, errSyntax
+		}
+		m.text(newlines(b[at+len(cdataStart) : at+n]))
+		return at + n + 3, nil, nil
+	}
+	end, _ := tagEnd(b, at+1, 0)
+	if end < 0 {
+		return 0, nil, errSyntax
+	}
+	if err := m.tag.parse(b[:end], at, len(b)); err != nil {
+		return 0, nil, err
+	}
+	if m.tag.end {
+		return end, m.leave(), nil
+	}
+	if err := m.enter(b); err != nil {
+		return 0, nil, err
+	}
+	if m.tag.empty {
+		return end, m.leave(), nil
+	}
+	return end, nil, nil
+}
+
+func newlines(b []byte) string {
+	b = bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n"))
+	return string(bytes.ReplaceAll(b, []byte("\r"), []byte("\n")))
+}
+
+func (m *builder) text(s string) {
+	if e := m.open[len(m.open)-1]; s != "" {
+		if n := len(e.Nodes); n > 0 && e.Nodes[n-1].El == nil {
+			e.Nodes[n-1].Text += s
+			return
+		}
+		e.Nodes = append(e.Nodes, Node{Text: s})
+	}
+}
+
+func (m *builder) enter(b []byte) error {
+	depth := len(m.open)
+	for _, a := range m.tag.attrs {
+		if p, ok := declared(b, a); ok {
+			m.ns = append(m.ns, scope{p, intern(a.value.of(b)), depth})
+		}
+	}
+	space, ok := m.space(prefixOf(b, m.tag.name, m.tag.colon))
+	if !ok {
+		return errBadPrefix
+	}
+	e := &Element{Name: Name{space, localOf(b, m.tag.name, m.tag.colon)}}
+	for _, a := range m.tag.attrs {
+		if _, ok := declared(b, a); ok {
+			continue
+		}
+		n := Name{Local: localOf(b, a.name, a.colon)}
+		if a.colon >= 0 {
+			if n.Space, ok = m.space(prefixOf(b, a.name, a.colon)); !ok {
+				return errBadPrefix
+			}
+		}
+		e.Attr = append(e.Attr, Attr{n, unescape(a.value.of(b))})
+	}
+	if depth > 0 {
+		m.open[depth-1].Nodes = append(m.open[depth-1].Nodes, Node{El: e})
+	}
+	m.open = append(m.open, e)
+	return nil
+}
+
+func (m *builder) leave() (root *Element) {
+	last := len(m.open) - 1
+	for len(m.ns) > 0 && m.ns[len(m.ns)-1].depth == last {
+		m.ns = m.ns[:len(m.ns)-1]
+	}
+	if last == 0 {
+		root = m.open[0]
+	}
+	m.open = m.open[:last]
+	return root
+}
+
+func (m *builder) space(prefix string) (string, bool) {
+	for i := len(m.ns) - 1; i >= 0; i-- {
+		if m.ns[i].prefix == prefix {
+			return m.ns[i].uri, true
+		}
+	}
+	switch prefix {
+	case "":
+		return m.head.NS, true
+	case "xml":
+		return NSXML, true
+	}
+	uri := m.head.uri([]byte(prefix))
+	return uri, uri != ""
+}
+
+// declared says whether an attribute is a namespace declaration, and of what.
+func declared(b []byte, a attrSpan) (string, bool) {
+	if a.colon < 0 {
+		return "", string(a.name.of(b)) == "xmlns"
+	}
+	if string(b[a.name.from:a.colon]) != "xmlns" {
+		return "", false
+	}
+	return string(b[a.colon+1 : a.name.to]), true
+}
+
+func prefixOf(b []byte, name span, colon int) string {
+	if colon < 0 {
+		return ""
+	}
+	return string(b[name.from:colon])
+}
+
+func localOf(b []byte, name span, colon int) string {
+	if colon < 0 {
+		return intern(name.of(b))
+	}
+	return intern(b[colon+1 : name.to])
 }

@@ -41,26 +41,17 @@ func (a *accept) saslOne() (done bool, err error) {
 	if err != nil {
 		return a.failed(NSSASL, "", err)
 	}
-	text, say := el.Text(), func(kind string, b []byte) error {
-		return a.send(El(NSSASL, kind).WithText(encode64(b)))
-	}
+	say := func(kind string, b []byte) error { return a.send(El(NSSASL, kind).WithText(encode64(b))) }
+	text := el.Text()
 	if text == "" { // no initial response
 		if err := say("challenge", nil); err != nil {
 			return false, err
 		}
-		text = ""
-	}
-	for first := el.Text() == ""; ; first = true {
-		if first {
-			r, err := a.next()
-			if err != nil {
-				return false, err
-			}
-			if !r.Is(NSSASL, "response") {
-				return a.failed(NSSASL, x.user, &AuthError{Cond: "aborted"})
-			}
-			text = r.Text()
+		if text, err = a.response(NSSASL); err != nil {
+			return a.failed(NSSASL, "", err)
 		}
+	}
+	for {
 		out, err := x.decoded(text)
 		if err != nil {
 			return a.failed(NSSASL, x.user, err)
@@ -72,7 +63,22 @@ func (a *accept) saslOne() (done bool, err error) {
 		if err := say("challenge", out); err != nil {
 			return false, err
 		}
+		if text, err = a.response(NSSASL); err != nil {
+			return a.failed(NSSASL, x.user, err)
+		}
 	}
+}
+
+// response reads the client's next message of a login.
+func (a *accept) response(ns string) (string, error) {
+	el, err := a.next()
+	if err != nil {
+		return "", err
+	}
+	if !el.Is(ns, "response") {
+		return "", &AuthError{Cond: "aborted"}
+	}
+	return el.Text(), nil
 }
 
 func (a *accept) welcome(user string) {
@@ -126,18 +132,17 @@ func (a *accept) saslTwo() (done bool, err error) {
 	if err != nil {
 		return a.failed(NSSASL2, "", err)
 	}
-	text := el.Child(NSSASL2, "initial-response")
-	if text == nil {
-		text = El(NSSASL2, "initial-response").WithText("=")
+	text := el.Child(NSSASL2, "initial-response").Text()
+	if el.Child(NSSASL2, "initial-response") == nil {
 		if err := a.send(El(NSSASL2, "challenge")); err != nil {
 			return false, err
 		}
-		if text, err = a.next(); err != nil {
-			return false, err
+		if text, err = a.response(NSSASL2); err != nil {
+			return a.failed(NSSASL2, "", err)
 		}
 	}
 	for {
-		out, err := x.decoded(text.Text())
+		out, err := x.decoded(text)
 		if err != nil {
 			return a.failed(NSSASL2, x.user, err)
 		}
@@ -147,11 +152,8 @@ func (a *accept) saslTwo() (done bool, err error) {
 		if err := a.send(El(NSSASL2, "challenge").WithText(encode64(out))); err != nil {
 			return false, err
 		}
-		if text, err = a.next(); err != nil {
-			return false, err
-		}
-		if !text.Is(NSSASL2, "response") {
-			return a.failed(NSSASL2, x.user, &AuthError{Cond: "aborted"})
+		if text, err = a.response(NSSASL2); err != nil {
+			return a.failed(NSSASL2, x.user, err)
 		}
 	}
 }
@@ -230,4 +232,77 @@ func (a *accept) resume(r *Element) (*Element, error) {
 	a.c.resumed = true
 	a.state = Ready
 	return El(NSSM, "resumed", "previd", r.Get("previd"), "h", strconv.FormatUint(uint64(in), 10)), nil
+}
+
+// beforeBind takes a classic bind or a resumption (RFC 6120 §7, XEP-0198 §5).
+func (a *accept) beforeBind() error {
+	for {
+		if err := a.c.dec.Next(&a.c.st); err != nil {
+			return err
+		}
+		st := &a.c.st
+		el, err := st.Element()
+		if err != nil {
+			return err
+		}
+		switch {
+		case st.Name == Name{NSSM, "resume"}:
+			answer, err := a.resume(el)
+			if err != nil {
+				return err
+			}
+			if err := a.send(answer); err != nil || a.state == Ready {
+				return err
+			}
+		case st.Kind == KindIQ && st.Type == "set" && el.Child(NSBind, "bind") != nil:
+			done, err := a.bindOne(st, el.Child(NSBind, "bind"))
+			if done || err != nil {
+				return err
+			}
+		default:
+			return &StreamError{Cond: StreamNotAuthorized} // RFC 6120 §7.1
+		}
+	}
+}
+
+func (a *accept) bindOne(st *Stanza, el *Element) (bool, error) {
+	req := a.agent
+	req.Account, req.Resource = a.account, el.Child(NSBind, "resource").Text()
+	b, err := a.hooks.Bind(a.c, req)
+	var one *StanzaError
+	if errors.As(err, &one) {
+		return false, a.send(ErrorReply(st, one))
+	}
+	if err != nil {
+		return false, &StreamError{Cond: StreamInternalError, Cause: err}
+	}
+	a.c.jid = b.JID
+	a.state = Ready
+	return true, a.send(ResultOf(st, El(NSBind, "bind").Add(El(NSBind, "jid").WithText(b.JID.String()))))
+}
+
+// bindTwo is XEP-0386.
+func (a *accept) bindTwo(el *Element) (*Element, error) {
+	req := a.agent
+	req.Account, req.Bind2 = a.account, true
+	req.Tag = el.Child(NSBind2, "tag").Text()
+	req.Carbons = el.Child(NSCarbons, "enable") != nil
+	req.CSIInactive = el.Child(NSCSI, "inactive") != nil
+	sm := el.Child(NSSM, "enable")
+	req.SM = sm != nil
+	req.SMResume = sm.Get("resume") == "true" || sm.Get("resume") == "1"
+	b, err := a.hooks.Bind(a.c, req)
+	if err != nil {
+		return nil, &StreamError{Cond: StreamInternalError, Cause: err}
+	}
+	a.c.jid = b.JID
+	yes := El(NSBind2, "bound").Add(b.Extra...)
+	if req.SM {
+		on := El(NSSM, "enabled")
+		if b.SMID != "" {
+			on.Set("id", b.SMID).Set("resume", "true").Set("max", strconv.Itoa(b.SMMax))
+		}
+		yes.Add(on)
+	}
+	return yes, nil
 }

@@ -19,6 +19,7 @@ import (
 	"sotto/relay"
 	"sotto/relay/account"
 	"sotto/relay/info"
+	"sotto/relay/pep"
 	"sotto/relay/roster"
 )
 
@@ -71,6 +72,7 @@ func (s *server) build() error {
 	}
 	info.Add(s.relay)
 	roster.Add(s.relay)
+	pep.Add(s.relay)
 	if s.conf.Register {
 		account.Add(s.relay)
 	}

@@ -33,6 +33,7 @@ type actor struct {
 	}
 	done chan error
 	cut  context.CancelFunc
+	last *xmpp.Element // the one that was expected last
 }
 
 type play struct {
@@ -75,6 +76,11 @@ func (p *play) do(line string) {
 		return
 	}
 	f := strings.SplitN(line, " ", 3)
+	if len(f) == 3 && f[1] == "reply" { // answers the IQ that came last
+		a := p.actor(f[0])
+		a.send("<iq type='result' id='" + a.last.Get("id") + "' to='" + a.last.Get("from") + "'>" + f[2] + "</iq>")
+		return
+	}
 	if len(f) == 3 && (f[1] == ">" || f[1] == "<" || f[1] == "<!") {
 		p.talk(f[0], f[1], f[2])
 		return
@@ -96,6 +102,9 @@ func (p *play) do(line string) {
 		p.actors["new"], p.actors[f[1]] = p.actors[f[1]], old
 	case "gone":
 		p.gone(f[1], f[2])
+	case "long":
+		n, _ := strconv.Atoi(f[2])
+		p.actor(f[1]).send("<message id='long' to='bob@localhost'><body>" + strings.Repeat("x", n) + "</body></message>")
 	case "mailbox":
 		p.mailbox(f[1], f[2])
 	case "restart":
@@ -231,6 +240,7 @@ func (p *play) until(a *actor, want *xmpp.Element) (before []*xmpp.Element) {
 				p.fail("the stream ended; before: %s", flat(before))
 			}
 			if matches(want, el) {
+				a.last = el
 				return before
 			}
 			before = append(before, el)

@@ -19,6 +19,7 @@ import (
 	"sotto/relay"
 	"sotto/relay/account"
 	"sotto/relay/info"
+	"sotto/relay/pep"
 	"sotto/relay/roster"
 )
 
@@ -72,6 +73,7 @@ func (s *stage) open() {
 	s.must(err)
 	info.Add(s.relay)
 	roster.Add(s.relay)
+	pep.Add(s.relay)
 	account.Add(s.relay)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	s.must(err)

@@ -28,6 +28,8 @@ func Add(s *relay.Server) {
 	s.OnPresence(r.presence)
 	s.OnGone(r.gone)
 	s.MaySee = r.maySee
+	s.Watchers = func(user string) []xmpp.JID { return r.contacts(user, func(i *item) bool { return i.From }) }
+	s.Watched = func(user string) []xmpp.JID { return r.contacts(user, func(i *item) bool { return i.To }) }
 	s.StreamFeature(func() []*xmpp.Element {
 		return []*xmpp.Element{xmpp.El(xmpp.NSRosterVer, "ver"), xmpp.El(xmpp.NSPreApprove, "sub")}
 	})
@@ -238,4 +240,17 @@ func (r *roster) remove(x *relay.Session, jid xmpp.JID) error {
 		r.sendAll(x.User(), jid, "unavailable")
 	}
 	return nil
+}
+
+func (r *roster) contacts(user string, want func(i *item) bool) (l []xmpp.JID) {
+	all, _, err := r.items(user)
+	if err != nil {
+		r.s.Log().Error("roster", "err", err)
+	}
+	for i := range all {
+		if j, err := xmpp.ParseJID(all[i].JID); err == nil && want(&all[i]) {
+			l = append(l, j)
+		}
+	}
+	return l
 }

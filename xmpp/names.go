@@ -2,6 +2,135 @@
 
 package xmpp
 
+import (
+	"errors"
+	"strings"
+
+	"mellium.im/xmpp/jid"
+)
+
+// JID is an address, prepared by RFC 7622; equal addresses are equal values.
+type JID struct{ Local, Domain, Resource string }
+
+var errJID = errors.New("not an address")
+
+// ParseJID reads and prepares an address. Plain ASCII is done here, anything
+// else by the PRECIS rules.
+func ParseJID(s string) (JID, error) {
+	if j, ok := parseASCII(s); ok {
+		return j, nil
+	}
+	p, err := jid.Parse(s)
+	if err != nil {
+		return JID{}, err
+	}
+	j := JID{p.Localpart(), p.Domainpart(), p.Resourcepart()}
+	if j.Domain == "" {
+		return JID{}, errJID
+	}
+	return j, nil
+}
+
+// MustJID is for addresses that are part of the program.
+func MustJID(s string) JID {
+	j, err := ParseJID(s)
+	if err != nil {
+		panic(err)
+	}
+	return j
+}
+
+// parseASCII handles the addresses that need no tables: letters, digits and
+// harmless punctuation. ok is false when the full rules must decide.
+func parseASCII(s string) (j JID, ok bool) {
+	bare := s
+	if i := strings.IndexByte(s, '/'); i >= 0 {
+		bare, j.Resource = s[:i], s[i+1:]
+		if j.Resource == "" || len(j.Resource) > 1023 || !all(j.Resource, resourceByte) {
+			return JID{}, false
+		}
+	}
+	j.Domain = bare
+	if i := strings.IndexByte(bare, '@'); i >= 0 {
+		j.Local, j.Domain = bare[:i], bare[i+1:]
+		if j.Local == "" || len(j.Local) > 1023 || !all(j.Local, localByte) {
+			return JID{}, false
+		}
+	}
+	if j.Domain == "" || len(j.Domain) > 253 || !all(j.Domain, domainByte) {
+		return JID{}, false
+	}
+	if strings.HasPrefix(j.Domain, ".") || strings.HasSuffix(j.Domain, ".") || strings.Contains(j.Domain, "xn--") ||
+		strings.Contains(j.Domain, "..") || strings.Contains(j.Domain, "-.") || strings.Contains(j.Domain, ".-") ||
+		j.Domain[0] == '-' || j.Domain[len(j.Domain)-1] == '-' {
+		return JID{}, false
+	}
+	j.Local, j.Domain = strings.ToLower(j.Local), strings.ToLower(j.Domain)
+	return j, true
+}
+
+func all(s string, ok func(c byte) bool) bool {
+	for i := 0; i < len(s); i++ {
+		if !ok(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func domainByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-'
+}
+
+func localByte(c byte) bool { // RFC 7622 §3.3.1
+	return c > ' ' && c < 0x7f && strings.IndexByte("\"&'/:<>@", c) < 0
+}
+
+func resourceByte(c byte) bool { return c > ' ' && c < 0x7f }
+
+// IsZero says whether there is no address.
+func (j JID) IsZero() bool { return j == JID{} }
+
+// IsBare says whether there is no resource.
+func (j JID) IsBare() bool { return j.Resource == "" }
+
+// Bare is the address without its resource.
+func (j JID) Bare() JID { return JID{Local: j.Local, Domain: j.Domain} }
+
+// Host is the address of the domain.
+func (j JID) Host() JID { return JID{Domain: j.Domain} }
+
+// With is the address with another resource, prepared.
+func (j JID) With(resource string) (JID, error) {
+	if resource != "" && len(resource) <= 1023 && all(resource, resourceByte) {
+		j.Resource = resource
+		return j, nil
+	}
+	p, err := jid.New(j.Local, j.Domain, resource)
+	if err != nil {
+		return JID{}, err
+	}
+	if p.Resourcepart() == "" {
+		return JID{}, errJID
+	}
+	j.Resource = p.Resourcepart()
+	return j, nil
+}
+
+// AppendTo writes the address.
+func (j JID) AppendTo(dst []byte) []byte {
+	if j.Local != "" {
+		dst = append(append(dst, j.Local...), '@')
+	}
+	dst = append(dst, j.Domain...)
+	if j.Resource != "" {
+		dst = append(append(dst, '/'), j.Resource...)
+	}
+	return dst
+}
+
+func (j JID) String() string { return string(j.AppendTo(make([]byte, 0, 64))) }
+
 // The namespaces, spelled here only.
 const (
 	NSXML        = "http://www.w3.org/XML/1998/namespace"

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pep
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+	"sync"
+
+	"sotto/offline"
+	"sotto/relay"
+	"sotto/xmpp"
+)
+
+type pep struct {
+	s *relay.Server
+
+	mu    sync.Mutex
+	caps  map[string]map[string]bool         // verified hash -> nodes wanted
+	wants map[*relay.Session]map[string]bool // nodes that a session wants to hear of
+}
+
+// Add registers the family.
+func Add(s *relay.Server) {
+	p := &pep{s: s, caps: map[string]map[string]bool{}, wants: map[*relay.Session]map[string]bool{}}
+	s.HandleIQ(xmpp.NSPubsub, "pubsub", p.pubsub)
+	s.HandleIQ(xmpp.NSPubsubOwner, "pubsub", p.owner)
+	s.Identity(relay.OnAccount, "pubsub", "pep", "")
+	for _, f := range []string{
+		"access-open", "access-presence", "access-whitelist", "auto-create", "auto-subscribe", "config-node",
+		"config-node-max", "create-and-configure", "create-nodes", "delete-items", "delete-nodes", "filtered-notifications",
+		"item-ids", "last-published", "multi-items", "persistent-items", "presence-notifications", "publish",
+		"publish-options", "purge-nodes", "retract-items", "retrieve-items",
+	} {
+		s.Disco(relay.OnAccount, xmpp.NSPubsub+"#"+f)
+	}
+	s.OnPresence(p.presence)
+	s.OnGone(p.gone)
+}
+
+// verbs of the pubsub namespace and of its owner part.
+type verb func(p *pep, r *relay.Request, el *xmpp.Element) (*xmpp.Element, error)
+
+func (p *pep) pubsub(r *relay.Request) (*xmpp.Element, error) {
+	return p.dispatch(r, map[string]verb{
+		"set publish": (*pep).publish, "set retract": (*pep).retract, "set create": (*pep).create, "get items": (*pep).get,
+	})
+}
+
+func (p *pep) owner(r *relay.Request) (*xmpp.Element, error) {
+	return p.dispatch(r, map[string]verb{
+		"get configure": (*pep).showConfig, "set configure": (*pep).setConfig, "set delete": (*pep).remove, "set purge": (*pep).purge,
+	})
+}
+
+func (p *pep) dispatch(r *relay.Request, verbs map[string]verb) (*xmpp.Element, error) {
+	if r.ToServer() {
+		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
+	}
+	for _, k := range r.Payload.Children() {
+		f := verbs[r.Type+" "+k.Name.Local]
+		if f == nil {
+			continue
+		}
+		if k.Name.Local != "items" && !r.Own() {
+			return nil, xmpp.Refuse(xmpp.Auth, xmpp.Forbidden)
+		}
+		if node := k.Get("node"); node == "" || len(node) > 1023 {
+			return nil, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest).With(xmpp.El(xmpp.NSPubsubErrors, "nodeid-required"))
+		}
+		return f(p, r, k)
+	}
+	return nil, xmpp.Refuse(xmpp.Cancel, xmpp.FeatureNotImplemented)
+}
+
+// publish is XEP-0060 §7.1 with preconditions (§7.1.5); the node is made when
+// it is not there (XEP-0163 §3).
+func (p *pep) publish(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error) {
+	node := el.Get("node")
+	kids := el.Children()
+	if len(kids) != 1 || !kids[0].Is(xmpp.NSPubsub, "item") || len(kids[0].Children()) > 1 {
+		return nil, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest).With(xmpp.El(xmpp.NSPubsubErrors, "invalid-payload"))
+	}
+	it := item{ID: kids[0].Get("id")}
+	if k := kids[0].Child("", ""); k != nil {
+		it.XML = string(k.Bytes())
+	}
+	if len(it.XML) > payloadMax || len(it.ID) > 1023 {
+		return nil, xmpp.Refuse(xmpp.Modify, xmpp.NotAcceptable).With(xmpp.El(xmpp.NSPubsubErrors, "payload-too-big"))
+	}
+	if it.ID == "" {
+		it.ID = relay.NewID()
+	}
+	options := r.Payload.Child(xmpp.NSPubsub, "publish-options").Child(xmpp.NSData, "x")
+	var c config
+	err := p.s.Store().Update(r.From.Local, func(rec *offline.Records) (err error) {
+		c, err = p.store(rec, node, &it, options)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.announce(r.From.Local, node, &c, it.element(xmpp.NSPubsubEvent))
+	return xmpp.El(xmpp.NSPubsub, "pubsub").Add(xmpp.El(xmpp.NSPubsub, "publish", "node", node).
+		Add(xmpp.El(xmpp.NSPubsub, "item", "id", it.ID))), nil
+}
+
+func (p *pep) store(rec *offline.Records, node string, it *item, options *xmpp.Element) (config, error) {
+	c, err := p.ready(rec, node, options)
+	if err != nil {
+		return c, err
+	}
+	c.Next++
+	it.Seq = c.Next
+	saveConfig(rec, node, c)
+	if !c.Persist {
+		return c, nil
+	}
+	old := slices.DeleteFunc(items(rec, node), func(o item) bool { return o.ID == it.ID })
+	for len(old) >= c.MaxItems {
+		rec.Delete("pep/"+node, old[0].ID)
+		old = old[1:]
+	}
+	b, err := json.Marshal(it)
+	if err == nil {
+		rec.Put("pep/"+node, it.ID, b)
+	}
+	return c, err
+}
+
+// ready gives the node's configuration, making the node if need be.
+func (p *pep) ready(rec *offline.Records, node string, options *xmpp.Element) (config, error) {
+	c, ok := loadConfig(rec, node)
+	if ok {
+		want := c
+		if err := want.read(options, true); err != nil {
+			return c, err
+		}
+		if want != c {
+			return c, unmet()
+		}
+		return c, nil
+	}
+	c = fresh()
+	n := 0
+	rec.Each("pepnode", func(string, []byte) bool { n++; return true })
+	if n >= nodesMax {
+		return c, xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).With(xmpp.El(xmpp.NSPubsubErrors, "max-nodes-exceeded"))
+	}
+	return c, c.read(options, false)
+}
+
+// get is XEP-0060 §6.5: all items, the newest few, or those named.
+func (p *pep) get(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error) {
+	node := el.Get("node")
+	var all []item
+	var c config
+	err := p.s.Store().View(r.Account(), func(rec *offline.Records) error {
+		var ok bool
+		if c, ok = loadConfig(rec, node); !ok {
+			return xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
+		}
+		all = items(rec, node)
+		return nil
+	})
+	if err == nil { // outside of View: one view inside another can lock up
+		err = p.allowed(r.From, r.Account(), &c)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if n, err := strconv.Atoi(el.Get("max_items")); err == nil && n >= 0 && n < len(all) {
+		all = all[len(all)-n:]
+	}
+	named := map[string]bool{}
+	for _, k := range el.Children() {
+		named[k.Get("id")] = true
+	}
+	list := xmpp.El(xmpp.NSPubsub, "items", "node", node)
+	for i := range all {
+		if len(named) == 0 || named[all[i].ID] {
+			list.Add(all[i].element(xmpp.NSPubsub))
+		}
+	}
+	return xmpp.El(xmpp.NSPubsub, "pubsub").Add(list), nil
+}
+
+// allowed is the access model (XEP-0060 §4.5).
+func (p *pep) allowed(who xmpp.JID, user string, c *config) error {
+	switch {
+	case p.s.Local(who) && who.Local == user, c.Access == "open":
+		return nil
+	case c.Access == "presence":
+		if p.s.MaySee(who, user) {
+			return nil
+		}
+		return xmpp.Refuse(xmpp.Auth, xmpp.NotAuthorized).With(xmpp.El(xmpp.NSPubsubErrors, "presence-subscription-required"))
+	}
+	return xmpp.Refuse(xmpp.Cancel, xmpp.NotAllowed).With(xmpp.El(xmpp.NSPubsubErrors, "closed-node"))
+}
