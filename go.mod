@@ -3,47 +3,19 @@ module sotto
 go 1.26.0
 
 require (
-	filippo.io/edwards25519 v1.2.0 
-	github.com/BurntSushi/toml v1.6.0 
-	github.com/alecthomas/kong v1.17.0 
-	github.com/aymanbagabas/go-osc52/v2 v2.0.1 
-	github.com/charmbracelet/bubbles v1.0.0 
-	github.com/charmbracelet/bubbletea v1.3.10 
-	github.com/charmbracelet/colorprofile v0.4.1 
-	github.com/charmbracelet/lipgloss v1.1.0 
-	github.com/charmbracelet/x/ansi v0.11.6 
-	github.com/charmbracelet/x/cellbuf v0.0.15 
-	github.com/charmbracelet/x/term v0.2.2 
-	github.com/clipperhouse/displaywidth v0.9.0 
-	github.com/clipperhouse/stringish v0.1.1 
-	github.com/clipperhouse/uax29/v2 v2.5.0 
-	github.com/danieljoos/wincred v1.2.3 
-	github.com/erikgeiser/coninput v0.0.0-20211004153227-1c3628e74d0f 
-	github.com/godbus/dbus/v5 v5.2.2 
-	github.com/lucasb-eyer/go-colorful v1.3.0 
-	github.com/mattn/go-isatty v0.0.20 
-	github.com/mattn/go-localereader v0.0.1 
-	github.com/mattn/go-runewidth v0.0.19 
-	github.com/muesli/ansi v0.0.0-20230316100256-276c6243b2f6 
-	github.com/muesli/cancelreader v0.2.2 
-	github.com/muesli/termenv v0.16.0 
-	github.com/rivo/uniseg v0.4.7 
-	github.com/xdg-go/scram v1.4.0 
-	github.com/xdg-go/stringprep v1.0.4 
-	github.com/xo/terminfo v0.0.0-20220910002029-abceb7e1c41e 
-	github.com/zalando/go-keyring v0.2.8 
-	go.etcd.io/bbolt v1.5.0 
-	golang.org/x/crypto v0.58.0 
-	golang.org/x/mod v0.41.0 
-	golang.org/x/net v0.62.0 
-	golang.org/x/sync v0.24.0 
-	golang.org/x/sys v0.49.0 
-	golang.org/x/term v0.47.0 
-	golang.org/x/text v0.43.0 
-	golang.org/x/time v0.16.0 
-	golang.org/x/tools v0.51.0 
-	mellium.im/reader v0.1.0 
-	mellium.im/sasl v0.3.2 
-	mellium.im/xmlstream v0.15.4 
-	mellium.im/xmpp v0.22.0 
+	github.com/BurntSushi/toml v1.6.0
+	github.com/alecthomas/kong v1.17.0
+	github.com/xdg-go/scram v1.4.0
+	go.etcd.io/bbolt v1.5.0
+	golang.org/x/term v0.47.0
+	mellium.im/xmpp v0.22.0
+)
+
+require (
+	github.com/xdg-go/stringprep v1.0.4 // indirect
+	golang.org/x/net v0.62.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
+	mellium.im/reader v0.1.0 // indirect
+	mellium.im/xmlstream v0.15.4 // indirect
 )

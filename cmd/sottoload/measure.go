@@ -76,35 +76,68 @@ func measureIdle(ctx context.Context, c *commands, p *peer) ([]figure, error) {
 	return []figure{{fmt.Sprintf("memory per idle TLS session (%d)", c.Sessions), "KiB", (after - before) / 1024 / float64(c.Sessions), true}}, nil
 }
 
-// measureChat is the work of one message between two who are there.
-func measureChat(ctx context.Context, c *commands, p *peer) ([]figure, error) {
-	if err := p.register(users(2 * c.Pairs)...); err != nil {
-		return nil, err
+// A talk is pairs of people who are there.
+type talk struct {
+	from, to []*device
+	room     []chan struct{} // at most 20 messages on their way in each pair
+	got      atomic.Int64
+	total    int64
+	done     chan struct{}
+}
+
+func (p *peer) pairs(ctx context.Context, c *commands) (*talk, error) {
+	k := &talk{
+		from: make([]*device, c.Pairs), to: make([]*device, c.Pairs), room: make([]chan struct{}, c.Pairs),
+		total: int64(c.Messages / c.Pairs * c.Pairs), done: make(chan struct{}),
 	}
-	var got atomic.Int64
-	done := make(chan struct{})
-	total := int64(c.Messages / c.Pairs * c.Pairs)
-	from, to := make([]*device, c.Pairs), make([]*device, c.Pairs)
-	room := make([]chan struct{}, c.Pairs)
-	err := each(c.Pairs, 4, func(i int) (err error) {
-		room[i] = make(chan struct{}, 20)
-		if from[i], err = p.login(ctx, fmt.Sprintf("user%d", 2*i), "a", true, nil); err != nil {
+	return k, each(c.Pairs, 4, func(i int) (err error) {
+		k.room[i] = make(chan struct{}, 20)
+		if k.from[i], err = p.login(ctx, fmt.Sprintf("user%d", 2*i), "a", true, nil); err != nil {
 			return err
 		}
-		to[i], err = p.login(ctx, fmt.Sprintf("user%d", 2*i+1), "b", true, func(_ *device, st *xmpp.Stanza) error {
+		k.to[i], err = p.login(ctx, fmt.Sprintf("user%d", 2*i+1), "b", true, func(_ *device, st *xmpp.Stanza) error {
 			if st.Kind == xmpp.KindMessage {
-				<-room[i]
-				if got.Add(1) == total {
-					close(done)
+				<-k.room[i]
+				if k.got.Add(1) == k.total {
+					close(k.done)
 				}
 			}
 			return nil
 		})
 		if err == nil {
-			to[i].send([]byte("<presence/>"))
+			k.to[i].send([]byte("<presence/>"))
 		}
 		return err
 	})
+}
+
+// run sends all messages and waits until they are there.
+func (k *talk) run(ctx context.Context) error {
+	err := each(len(k.from), len(k.from), func(i int) error {
+		for n := range int(k.total) / len(k.from) {
+			select {
+			case k.room[i] <- struct{}{}:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			k.from[i].send(chat(fmt.Sprintf("user%d@%s/b", 2*i+1, domain), n))
+		}
+		return nil
+	})
+	select {
+	case <-k.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// measureChat is the work of one message between two who are there.
+func measureChat(ctx context.Context, c *commands, p *peer) ([]figure, error) {
+	if err := p.register(users(2 * c.Pairs)...); err != nil {
+		return nil, err
+	}
+	k, err := p.pairs(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -114,34 +147,17 @@ func measureChat(ctx context.Context, c *commands, p *peer) ([]figure, error) {
 		return nil, err
 	}
 	begin := time.Now()
-	cpu, err := cpuDuring(p.pid, func() error {
-		err := each(c.Pairs, c.Pairs, func(i int) error {
-			for n := range c.Messages / c.Pairs {
-				select {
-				case room[i] <- struct{}{}:
-				case <-ctx.Done():
-					return ctx.Err()
-				}
-				from[i].send(chat(fmt.Sprintf("user%d@%s/b", 2*i+1, domain), n))
-			}
-			return nil
-		})
-		select {
-		case <-done:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		return err
-	})
+	cpu, err := cpuDuring(p.pid, func() error { return k.run(ctx) })
 	if err != nil {
 		return nil, err
 	}
 	secs := time.Since(begin).Seconds()
 	wrote, err := writtenBy(p.pid)
+	total := float64(k.total)
 	return []figure{
-		{"server CPU per 1 KiB message, both online", "µs", 1000 * ms(cpu) / float64(total), true},
-		{"messages delivered, both online", "1/s", float64(total) / secs, false},
-		{"bytes written to disk per such message", "B", (wrote - disk) / float64(total), true},
+		{"server CPU per 1 KiB message, both online", "µs", 1000 * ms(cpu) / total, true},
+		{"messages delivered, both online", "1/s", total / secs, false},
+		{"bytes written to disk per such message", "B", (wrote - disk) / total, true},
 	}, err
 }
 

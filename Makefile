@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+# make run and make test are all a newcomer needs.
+
+GO         ?= go
+DATA       ?= data
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.1.4
+FUZZTIME   ?= 20s
+
+.PHONY: help run test race fuzz bench check vuln build clean
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+build: ## build bin/sottod and bin/sottoload
+	$(GO) build -o bin/ ./cmd/...
+
+run: build ## a private server on localhost with alice and bob
+	bin/sottod --data $(DATA) dev
+
+test: ## all tests
+	$(GO) test ./...
+
+race: ## all tests with the race detector
+	$(GO) test -race ./...
+
+fuzz: ## each fuzz target for FUZZTIME
+	$(GO) test ./xmpp -run xxx -fuzz FuzzDecoder -fuzztime $(FUZZTIME)
+	$(GO) test ./xmpp -run xxx -fuzz FuzzJID -fuzztime $(FUZZTIME)
+	$(GO) test ./offline -run xxx -fuzz FuzzDecodeMail -fuzztime $(FUZZTIME)
+
+bench: build ## micro-benchmarks, then this server beside Prosody and ejabberd
+	$(GO) test ./xmpp ./offline -run xxx -bench .
+	bin/sottoload
+
+check: ## format, vet, staticcheck, sizes and import rules
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w ."; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) test -count=1 -v -run 'TestTidy' ./internal/tidy
+
+vuln: ## known vulnerabilities (needs the vulnerability database on the network)
+	$(GO) run $(GOVULNCHECK) ./...
+
+clean: ## remove what was built and the private server's data
+	rm -rf bin $(DATA)
