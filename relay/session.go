@@ -154,6 +154,7 @@ func (x *Session) run(ctx context.Context, c *xmpp.Conn, turn int) {
 	}
 	handle := func(st *xmpp.Stanza) error { return x.handle(st) }
 	fill := func(w *xmpp.Writer) error { return x.fill(w, turn) }
+	c.Replies(x.Push)
 	c.Wake()
 	if err := c.Run(ctx, handle, fill); err != nil {
 		x.s.opt.Log.Debug("stream ended", "acct", x.user, "err", err)

@@ -27,6 +27,7 @@ type Conn struct {
 	id      string
 	jid     JID
 	resumed bool
+	reply   func(*Element) bool // takes error replies; nil: written at once
 
 	// reader: only the read loop touches these.
 	dec   *Decoder
@@ -66,6 +67,10 @@ func (c *Conn) Resumed() bool { return c.resumed }
 
 // StreamID is the id of the stream (RFC 6120 §4.7.3).
 func (c *Conn) StreamID() string { return c.id }
+
+// Replies sets, before Run, who sends error replies: they are stanzas and must
+// be counted (XEP-0198 §4). False ends the stream.
+func (c *Conn) Replies(f func(*Element) bool) { c.reply = f }
 
 // Clean says, after Run, whether the peer closed its stream in good order: then
 // the session ends and cannot be resumed (XEP-0198 §5).
@@ -185,6 +190,9 @@ func (c *Conn) answer(s *Stanza, err error) (open bool) {
 	el := ErrorReply(s, one)
 	if c.server {
 		el.Set("to", c.jid.String())
+	}
+	if c.reply != nil {
+		return c.reply(el)
 	}
 	c.mu.Lock()
 	full := len(c.answers) > 1000
