@@ -7,7 +7,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.1.4
 FUZZTIME   ?= 20s
 
-.PHONY: help run test race fuzz bench check vuln build clean
+.PHONY: help run test race fuzz interop bench check vuln build clean
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -27,6 +27,14 @@ fuzz: ## each fuzz target for FUZZTIME
 	$(GO) test ./xmpp -run xxx -fuzz FuzzDecoder -fuzztime $(FUZZTIME)
 	$(GO) test ./xmpp -run xxx -fuzz FuzzJID -fuzztime $(FUZZTIME)
 	$(GO) test ./offline -run xxx -fuzz FuzzDecodeMail -fuzztime $(FUZZTIME)
+
+interop: build .tools/venv/ready ## two stock slixmpp-omemo clients talk through a server that is killed
+	.tools/venv/bin/python -W ignore testdata/interop/omemo_talk.py bin/sottod
+
+.tools/venv/ready:
+	python3 -m venv .tools/venv
+	.tools/venv/bin/pip install -q slixmpp==1.17.0 slixmpp-omemo==2.2.0 OMEMO==2.1.0 Oldmemo==2.1.0 Twomemo==2.1.0
+	touch $@
 
 bench: build ## micro-benchmarks, then this server beside Prosody and ejabberd
 	$(GO) test ./xmpp ./offline -run xxx -bench .
