@@ -18,6 +18,7 @@ import (
 	"sotto/offline"
 	"sotto/relay"
 	"sotto/relay/account"
+	"sotto/relay/block"
 	"sotto/relay/info"
 	"sotto/relay/pep"
 	"sotto/relay/roster"
@@ -72,6 +73,7 @@ func (s *server) build() error {
 	}
 	info.Add(s.relay)
 	roster.Add(s.relay)
+	block.Add(s.relay)
 	pep.Add(s.relay)
 	if s.conf.Register {
 		account.Add(s.relay)

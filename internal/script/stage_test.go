@@ -18,6 +18,7 @@ import (
 	"sotto/offline"
 	"sotto/relay"
 	"sotto/relay/account"
+	"sotto/relay/block"
 	"sotto/relay/info"
 	"sotto/relay/pep"
 	"sotto/relay/roster"
@@ -73,6 +74,7 @@ func (s *stage) open() {
 	s.must(err)
 	info.Add(s.relay)
 	roster.Add(s.relay)
+	block.Add(s.relay)
 	pep.Add(s.relay)
 	account.Add(s.relay)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package block
+
+import (
+	"sync"
+
+	"sotto/offline"
+	"sotto/relay"
+	"sotto/xmpp"
+)
+
+// listMax bounds a block list.
+const listMax = 5000
+
+type block struct {
+	s *relay.Server
+
+	mu     sync.Mutex
+	lists  map[string]map[string]bool // by user, read once
+	pushTo map[*relay.Session]bool    // asked for the list (XEP-0191 §3.3)
+}
+
+// Add registers the family.
+func Add(s *relay.Server) {
+	b := &block{s: s, lists: map[string]map[string]bool{}, pushTo: map[*relay.Session]bool{}}
+	s.Blocks = b.blocks
+	s.Disco(relay.OnServer, xmpp.NSBlock)
+	s.Disco(relay.OnAccount, xmpp.NSBlock)
+	s.HandleIQ(xmpp.NSBlock, "blocklist", b.list)
+	s.HandleIQ(xmpp.NSBlock, "block", b.block)
+	s.HandleIQ(xmpp.NSBlock, "unblock", b.unblock)
+	s.OnGone(func(x *relay.Session) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.pushTo, x)
+	})
+	s.OnDelete(func(user string) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.lists, user)
+	})
+}
+
+// of gives a user's list; it is never changed, only replaced.
+func (b *block) of(user string) map[string]bool {
+	b.mu.Lock()
+	l, ok := b.lists[user]
+	b.mu.Unlock()
+	if ok {
+		return l
+	}
+	if _, err := b.s.Store().Account(user); err != nil {
+		return nil
+	}
+	l = map[string]bool{}
+	err := b.s.Store().View(user, func(r *offline.Records) error {
+		r.Each("block", func(jid string, _ []byte) bool {
+			l[jid] = true
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		b.s.Log().Error("block list", "err", err)
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now, ok := b.lists[user]; ok {
+		return now
+	}
+	b.lists[user] = l
+	return l
+}
+
+// blocks matches full address, bare address, host with resource, host
+// (XEP-0191 §4).
+func (b *block) blocks(user string, j xmpp.JID) bool {
+	if b.s.Local(j) && j.Local == user {
+		return false
+	}
+	l := b.of(user)
+	if len(l) == 0 {
+		return false
+	}
+	host := xmpp.JID{Domain: j.Domain, Resource: j.Resource}
+	return l[j.String()] || l[j.Bare().String()] || l[host.String()] || l[j.Domain]
+}
+
+func (b *block) list(r *relay.Request) (*xmpp.Element, error) {
+	if r.Type != "get" || !r.Own() {
+		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.NotAllowed)
+	}
+	b.mu.Lock()
+	b.pushTo[r.Session] = true
+	b.mu.Unlock()
+	el := xmpp.El(xmpp.NSBlock, "blocklist")
+	for jid := range b.of(r.From.Local) {
+		el.Add(xmpp.El(xmpp.NSBlock, "item", "jid", jid))
+	}
+	return el, nil
+}
+
+// wish reads the addresses of a request.
+func wish(r *relay.Request) ([]xmpp.JID, error) {
+	if r.Type != "set" || !r.Own() {
+		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.NotAllowed)
+	}
+	var all []xmpp.JID
+	for _, k := range r.Payload.Children() {
+		j, err := xmpp.ParseJID(k.Get("jid"))
+		if err != nil || !k.Is(xmpp.NSBlock, "item") {
+			return nil, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest)
+		}
+		all = append(all, j)
+	}
+	return all, nil
+}
+
+func (b *block) block(r *relay.Request) (*xmpp.Element, error) {
+	all, err := wish(r)
+	if err == nil && len(all) == 0 {
+		err = xmpp.Refuse(xmpp.Modify, xmpp.BadRequest) // §3.3
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(b.of(r.From.Local))+len(all) > listMax {
+		return nil, xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("the block list is full")
+	}
+	b.show(r.From.Local, all, false) // while it still goes through
+	err = b.change(r.From.Local, func(l map[string]bool, rec *offline.Records) {
+		for _, j := range all {
+			l[j.String()] = true
+			rec.Put("block", j.String(), []byte{1})
+		}
+	})
+	if err == nil {
+		b.push(r)
+	}
+	return nil, err
+}
+
+func (b *block) unblock(r *relay.Request) (*xmpp.Element, error) {
+	all, err := wish(r)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 { // §3.4: all of them
+		for jid := range b.of(r.From.Local) {
+			if j, err := xmpp.ParseJID(jid); err == nil {
+				all = append(all, j)
+			}
+		}
+	}
+	err = b.change(r.From.Local, func(l map[string]bool, rec *offline.Records) {
+		for _, j := range all {
+			delete(l, j.String())
+			rec.Delete("block", j.String())
+		}
+	})
+	if err == nil {
+		b.show(r.From.Local, all, true)
+		b.push(r)
+	}
+	return nil, err
+}
+
+func (b *block) change(user string, f func(l map[string]bool, rec *offline.Records)) error {
+	l := map[string]bool{}
+	for jid := range b.of(user) {
+		l[jid] = true
+	}
+	err := b.s.Store().Update(user, func(rec *offline.Records) error {
+		f(l, rec)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lists[user] = l
+	return nil
+}
+
+// push tells the resources that asked for the list (§3.3).
+func (b *block) push(r *relay.Request) {
+	for _, x := range b.s.Sessions(r.From.Local) {
+		b.mu.Lock()
+		asked := b.pushTo[x]
+		b.mu.Unlock()
+		if asked {
+			iq := xmpp.El(xmpp.NSClient, "iq", "type", "set", "id", relay.NewID(), "to", x.JID().String())
+			x.Push(iq.Add(r.Payload.Clone()))
+		}
+	}
+}
+
+// show gives the watchers among those addresses the user's presence, or takes
+// it away (§3.3, §3.4).
+func (b *block) show(user string, all []xmpp.JID, visible bool) {
+	for _, who := range b.s.Watchers(user) {
+		if !b.s.Local(who) || !among(who, all) {
+			continue
+		}
+		for _, x := range b.s.Sessions(user) {
+			p := x.Presence()
+			if p == nil {
+				continue
+			}
+			if !visible {
+				p = xmpp.El(xmpp.NSClient, "presence", "type", "unavailable", "from", x.JID().String())
+			}
+			for _, y := range b.s.Sessions(who.Local) {
+				if y.Available() {
+					y.Push(p.Clone().Set("to", who.String()))
+				}
+			}
+		}
+	}
+}
+
+func among(who xmpp.JID, all []xmpp.JID) bool {
+	for _, j := range all {
+		if j.Domain == who.Domain && (j.Local == "" || j.Local == who.Local) {
+			return true
+		}
+	}
+	return false
+}
