@@ -13,6 +13,7 @@ import (
 	"hash"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 )
 
@@ -27,6 +28,9 @@ type Setup struct {
 	Features func() []*Element                               // more features after login
 	Register func(iq *Stanza) *Element                       // XEP-0077 before login; nil: not offered
 	Deadline time.Duration                                   // from accept to bound; 0: 30 s
+
+	once        sync.Once
+	plain, alpn *tls.Config
 }
 
 // Hooks say what binding and resuming mean.
@@ -71,7 +75,6 @@ type accept struct {
 	direct   bool
 	state    State
 	bindings map[string][]byte
-	shown    *x509.Certificate
 	account  JID
 	agent    BindRequest // of SASL2
 	tries    int
@@ -305,35 +308,49 @@ func endPointHash(c *x509.Certificate) hash.Hash {
 	return sha256.New()
 }
 
-// upgrade makes the server's side of TLS and remembers the certificate shown.
+// tlsConfig is the shared configuration of all sockets of a kind: one of its
+// own for each socket would cost more memory than the rest of an idle session.
+func (s *Setup) tlsConfig(direct bool) *tls.Config {
+	s.once.Do(func() {
+		s.plain = s.TLS.Clone()
+		s.plain.MinVersion = max(s.plain.MinVersion, tls.VersionTLS12)
+		s.alpn = s.plain.Clone()
+		s.alpn.NextProtos = []string{ALPN}
+	})
+	if direct {
+		return s.alpn
+	}
+	return s.plain
+}
+
+// shown is the certificate that our clients see; there is one domain, so it
+// does not depend on what they ask for.
+func (s *Setup) shown() *x509.Certificate {
+	var crt *tls.Certificate
+	if s.TLS.GetCertificate != nil {
+		crt, _ = s.TLS.GetCertificate(&tls.ClientHelloInfo{ServerName: s.Domain})
+	}
+	if crt == nil && len(s.TLS.Certificates) > 0 {
+		crt = &s.TLS.Certificates[0]
+	}
+	if crt == nil || len(crt.Certificate) == 0 {
+		return nil
+	}
+	if crt.Leaf != nil {
+		return crt.Leaf
+	}
+	x, _ := x509.ParseCertificate(crt.Certificate[0])
+	return x
+}
+
+// upgrade makes the server's side of TLS.
 func (a *accept) upgrade() error {
-	conf := a.setup.TLS.Clone()
-	conf.MinVersion = max(conf.MinVersion, tls.VersionTLS12)
-	if a.direct {
-		conf.NextProtos = []string{ALPN}
-	}
-	get := conf.GetCertificate
-	conf.GetCertificate = func(hi *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		var crt *tls.Certificate
-		var err error
-		if get != nil {
-			crt, err = get(hi)
-		}
-		if crt == nil && err == nil && len(a.setup.TLS.Certificates) > 0 {
-			crt = &a.setup.TLS.Certificates[0]
-		}
-		if err == nil && crt != nil && len(crt.Certificate) > 0 {
-			a.shown, _ = x509.ParseCertificate(crt.Certificate[0])
-		}
-		return crt, err
-	}
-	conf.Certificates = nil
-	t := tls.Server(a.c.nc, conf)
+	t := tls.Server(a.c.nc, a.setup.tlsConfig(a.direct))
 	if err := t.Handshake(); err != nil {
 		return err
 	}
 	cs := t.ConnectionState()
-	a.bindings = bindings(&cs, a.shown)
+	a.bindings = bindings(&cs, a.setup.shown())
 	a.c.nc = t
 	a.c.dec.Reset(t)
 	return nil
