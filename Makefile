@@ -27,6 +27,7 @@ fuzz: ## each fuzz target for FUZZTIME
 	$(GO) test ./xmpp -run xxx -fuzz FuzzDecoder -fuzztime $(FUZZTIME)
 	$(GO) test ./xmpp -run xxx -fuzz FuzzJID -fuzztime $(FUZZTIME)
 	$(GO) test ./offline -run xxx -fuzz FuzzDecodeMail -fuzztime $(FUZZTIME)
+	$(GO) test ./crypto/omemo -run xxx -fuzz FuzzDecrypt -fuzztime $(FUZZTIME)
 
 interop: build .tools/venv/ready ## two stock slixmpp-omemo clients talk through a server that is killed
 	.tools/venv/bin/python -W ignore testdata/interop/omemo_talk.py bin/sottod

@@ -99,6 +99,9 @@ var allowed = []struct {
 	{"sotto/voip", nil},
 	{"sotto/cmd/sottod", []string{"sotto/xmpp", "sotto/offline", "sotto/relay"}},
 	{"sotto/cmd/sottoload", []string{"sotto/xmpp"}},
+	{"sotto/internal/client", []string{"sotto/xmpp", "sotto/crypto"}},
+	{"sotto/internal/terminal", []string{"sotto/internal/client"}},
+	{"sotto/cmd/sotto", []string{"sotto/xmpp", "sotto/crypto", "sotto/internal/client", "sotto/internal/terminal"}},
 }
 
 // TestTidyImports compares the imports with the table; a feature of relay does
