@@ -38,7 +38,7 @@ func seal(t testing.TB, w Wire, a, b *Account, text string) *Message {
 	if text != "" {
 		content = []byte(text)
 	}
-	m, left, err := a.Encrypt(w, []Address{b.Self()}, content)
+	m, left, err := a.Encrypt(w, []Address{b.Self()}, content, nil)
 	if err != nil || len(left) > 0 {
 		t.Fatal(left, err)
 	}
@@ -47,7 +47,7 @@ func seal(t testing.TB, w Wire, a, b *Account, text string) *Message {
 
 func want(t testing.TB, b *Account, from *Account, m *Message, text string) *Opened {
 	t.Helper()
-	o, err := b.Decrypt(from.Self().User, m)
+	o, err := b.Decrypt(from.Self().User, m, nil)
 	if err != nil || string(o.Content) != text {
 		t.Fatalf("%v %v, want %q", o, err, text)
 	}
@@ -64,7 +64,7 @@ func bothWires(t *testing.T, f func(t *testing.T, w Wire)) {
 func TestTalk(t *testing.T) {
 	bothWires(t, func(t *testing.T, w Wire) {
 		a, b := device(t, "alice@x"), device(t, "bob@x")
-		if _, left, err := a.Encrypt(w, []Address{b.Self()}, []byte("x")); err != nil || len(left) != 1 || left[0].Why != ErrNoSession {
+		if _, left, err := a.Encrypt(w, []Address{b.Self()}, []byte("x"), nil); err != nil || len(left) != 1 || left[0].Why != ErrNoSession {
 			t.Fatal(left, err)
 		}
 		begin(t, w, a, b)
@@ -88,7 +88,7 @@ func TestTalk(t *testing.T) {
 		} else {
 			want(t, b, a, m, "third")
 		}
-		if _, err := b.Decrypt("alice@x", m); !errors.Is(err, ratchet.ErrReplay) {
+		if _, err := b.Decrypt("alice@x", m, nil); !errors.Is(err, ratchet.ErrReplay) {
 			t.Error("opened twice:", err)
 		}
 		if n := len(b.Bundle(w).PreKeys); n != preKeys-1 {
@@ -127,7 +127,7 @@ func TestSchedule(t *testing.T) {
 						j = r.IntN(len(air))
 					}
 					f := air[j]
-					o, err := side[f.to].Decrypt(side[1-f.to].Self().User, f.m)
+					o, err := side[f.to].Decrypt(side[1-f.to].Self().User, f.m, nil)
 					switch {
 					case f.seen && !errors.Is(err, ratchet.ErrReplay) && !errors.Is(err, ratchet.ErrMAC):
 						t.Fatalf("seed %d: %q opened again: %v %v", seed, f.text, o, err)
@@ -165,7 +165,7 @@ func TestUnchangedByRubbish(t *testing.T) {
 			bad.Keys = []Key{m.Keys[0]}
 			bad.Keys[0].Data = bytes.Clone(m.Keys[0].Data)
 			bad.Keys[0].Data[i] ^= 0x40
-			if o, err := b.Decrypt("alice@x", &bad); err == nil {
+			if o, err := b.Decrypt("alice@x", &bad, nil); err == nil {
 				t.Fatalf("flipped byte %d opened %q", i, o.Content)
 			}
 		}
@@ -173,7 +173,7 @@ func TestUnchangedByRubbish(t *testing.T) {
 			bad := *m
 			bad.Payload = bytes.Clone(m.Payload)
 			bad.Payload[i] ^= 1
-			if _, err := b.Decrypt("alice@x", &bad); !errors.Is(err, ErrPayload) {
+			if _, err := b.Decrypt("alice@x", &bad, nil); !errors.Is(err, ErrPayload) {
 				t.Fatal(err)
 			}
 		}
@@ -196,7 +196,7 @@ func TestMissing(t *testing.T) {
 		for range 1001 {
 			seal(t, w, a, b, "lost")
 		}
-		if _, err := b.Decrypt("alice@x", seal(t, w, a, b, "far")); !errors.Is(err, ratchet.ErrTooFar) {
+		if _, err := b.Decrypt("alice@x", seal(t, w, a, b, "far"), nil); !errors.Is(err, ratchet.ErrTooFar) {
 			t.Error(err)
 		}
 		begin(t, w, a, b) // what a repair does
@@ -212,7 +212,7 @@ func TestTrust(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin(t, Two, a, b2)
-	m, left, err := a.Encrypt(Two, []Address{b.Self(), b2.Self()}, []byte("secret"))
+	m, left, err := a.Encrypt(Two, []Address{b.Self(), b2.Self()}, []byte("secret"), nil)
 	if err != nil || len(m.Keys) != 1 || len(left) != 1 || left[0].Why != ErrUntrusted {
 		t.Fatal(m, left, err)
 	}
@@ -226,7 +226,7 @@ func TestTrust(t *testing.T) {
 	if err := a.Begin(Old, fake, thief.Bundle(Old)); !errors.Is(err, ErrIdentity) {
 		t.Fatal("a changed key was taken:", err)
 	}
-	if _, left, _ := a.Encrypt(Two, []Address{fake}, []byte("secret")); len(left) != 1 || left[0].Why != ErrIdentity {
+	if _, left, _ := a.Encrypt(Two, []Address{fake}, []byte("secret"), nil); len(left) != 1 || left[0].Why != ErrIdentity {
 		t.Error(left)
 	}
 	if err := a.SetTrust(fake, FirstUse); err != nil {
@@ -263,7 +263,7 @@ func TestLife(t *testing.T) {
 	if _, err := b.Maintain(now); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Decrypt("carol@x", later); !errors.Is(err, ErrPreKey) {
+	if _, err := b.Decrypt("carol@x", later, nil); !errors.Is(err, ErrPreKey) {
 		t.Error(err)
 	}
 	again, err := Open(store, "bob@x", func() time.Time { return now })
@@ -292,7 +292,7 @@ func FuzzDecrypt(f *testing.F) {
 	f.Fuzz(func(t *testing.T, w byte, kex bool, key, iv, payload []byte) {
 		m := &Message{Wire: Wire(w & 1), Sender: a.Self().Device, IV: iv, Payload: payload,
 			Keys: []Key{{To: b.Self(), Data: key, Kex: kex}}}
-		if o, err := b.Decrypt("alice@x", m); err == nil {
+		if o, err := b.Decrypt("alice@x", m, nil); err == nil {
 			t.Fatalf("unsealed bytes opened: %q", o.Content)
 		}
 	})

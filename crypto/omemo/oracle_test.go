@@ -153,7 +153,7 @@ func TestStranger(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, text := range []string{"first", "second", ""} {
-					m, _, err := us.Encrypt(w, []Address{s.at}, contentOf(text))
+					m, _, err := us.Encrypt(w, []Address{s.at}, contentOf(text), nil)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -180,7 +180,7 @@ func (s *stranger) strangerFirst(us *Account) {
 		if i == 0 {
 			b = us.Bundle(s.w)
 		}
-		o, err := us.Decrypt(s.at.User, s.seal(us, text, b))
+		o, err := us.Decrypt(s.at.User, s.seal(us, text, b), nil)
 		if err != nil || string(o.Content) != text {
 			s.t.Fatal(o, err)
 		}
@@ -197,7 +197,7 @@ func (s *stranger) talk(us *Account, r *rand.Rand, n int) {
 	for i := range n {
 		text := "message " + strconv.Itoa(i)
 		if r.IntN(2) == 0 {
-			m, left, err := us.Encrypt(s.w, []Address{s.at}, []byte(text))
+			m, left, err := us.Encrypt(s.w, []Address{s.at}, []byte(text), nil)
 			if err != nil || len(left) > 0 {
 				s.t.Fatal(left, err)
 			}
@@ -211,7 +211,7 @@ func (s *stranger) talk(us *Account, r *rand.Rand, n int) {
 				j := r.IntN(min(3, len(in)))
 				f := in[j]
 				in = append(in[:j], in[j+1:]...)
-				if o, err := us.Decrypt(s.at.User, f.m); err != nil || string(o.Content) != f.text {
+				if o, err := us.Decrypt(s.at.User, f.m, nil); err != nil || string(o.Content) != f.text {
 					s.t.Fatalf("%q: %v %v", f.text, o, err)
 				}
 			case len(out) > 0:
@@ -304,7 +304,7 @@ func TestRecorded(t *testing.T) {
 		for _, i := range []int{1, 3, 0, 2} {
 			r := rec.Messages[i]
 			m := &Message{Wire: w, Sender: rec.From.Device, IV: r.IV, Payload: r.Payload, Keys: []Key{{To: rec.To, Data: r.Key, Kex: r.Kex}}}
-			o, err := us.Decrypt(rec.From.User, m)
+			o, err := us.Decrypt(rec.From.User, m, nil)
 			if err != nil || string(o.Content) != r.Text {
 				t.Errorf("message %d: %v %v", i, o, err)
 			}

@@ -97,8 +97,9 @@ func (a *Account) Begin(w Wire, at Address, b *Bundle) error {
 
 // Encrypt seals content for devices. It returns once the ratchets' new state
 // is durable; devices that it could not serve are listed. Nil content makes an
-// empty message, which goes to untrusted devices too: it says nothing.
-func (a *Account) Encrypt(w Wire, to []Address, content []byte) (*Message, []Left, error) {
+// empty message, which goes to untrusted devices too: it says nothing. What
+// with gives is made durable in the same commit; it may be nil.
+func (a *Account) Encrypt(w Wire, to []Address, content []byte, with func(*Message) []vault.Change) (*Message, []Left, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	secret, iv, payload := w.seal(content)
@@ -116,6 +117,9 @@ func (a *Account) Encrypt(w Wire, to []Address, content []byte) (*Message, []Lef
 	}
 	if len(m.Keys) == 0 {
 		return m, left, nil
+	}
+	if with != nil {
+		changes = append(changes, with(m)...)
 	}
 	return m, left, a.store.Commit(changes...)
 }
@@ -149,9 +153,10 @@ func (a *Account) sealKey(w Wire, at Address, secret []byte, empty bool) (Key, v
 	return k, sessionsChange(w, at, all), nil
 }
 
-// Decrypt opens a message from a user's device. Ratchet and one-time key move
-// in one commit, and only when everything opened.
-func (a *Account) Decrypt(user string, m *Message) (*Opened, error) {
+// Decrypt opens a message from a user's device. Ratchet, one-time key and what
+// with gives move in one commit, and only when everything opened: so a message
+// is never opened and then lost. With may be nil.
+func (a *Account) Decrypt(user string, m *Message, with func(*Opened) []vault.Change) (*Opened, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	at := Address{user, m.Sender}
@@ -160,7 +165,7 @@ func (a *Account) Decrypt(user string, m *Message) (*Opened, error) {
 		if k.To.Device != a.self.Device || m.Wire == Two && k.To.User != a.self.User {
 			continue
 		}
-		o, err := a.decryptKey(at, m, k)
+		o, err := a.decryptKey(&opening{at, m, k, with})
 		if err == nil {
 			return o, nil
 		}
@@ -172,30 +177,38 @@ func (a *Account) Decrypt(user string, m *Message) (*Opened, error) {
 	return nil, result
 }
 
-func (a *Account) decryptKey(at Address, m *Message, k Key) (*Opened, error) {
-	all, err := a.sessions(m.Wire, at)
+// opening is one try to open a message.
+type opening struct {
+	at   Address
+	m    *Message
+	k    Key
+	with func(*Opened) []vault.Change
+}
+
+func (a *Account) decryptKey(t *opening) (*Opened, error) {
+	all, err := a.sessions(t.m.Wire, t.at)
 	if err != nil {
 		return nil, err
 	}
-	if k.Kex {
-		return a.decryptKex(at, m, k, all)
+	if t.k.Kex {
+		return a.decryptKex(t, all)
 	}
 	if len(all) == 0 {
 		return nil, ErrNoSession
 	}
-	i, secret, err := openAny(all, k.Data)
+	i, secret, err := openAny(all, t.k.Data)
 	if err != nil {
 		return nil, err
 	}
-	d, err := a.known(at)
+	d, err := a.known(t.at)
 	if err != nil {
 		return nil, err
 	}
-	o := &Opened{From: at, Answer: all[i].Received()%longChain == 0}
+	o := &Opened{From: t.at, Answer: all[i].Received()%longChain == 0}
 	if d != nil {
 		o.Trust = d.Trust
 	}
-	return a.finish(o, m, secret, front(all, i), nil)
+	return a.finish(o, t, secret, front(all, i), nil)
 }
 
 // openAny tries the sessions in turn; a replay in any is a replay.
@@ -214,8 +227,9 @@ func openAny(all []*ratchet.Session, raw []byte) (int, []byte, error) {
 }
 
 // decryptKex opens a key exchange: of a session we have, or of a new one.
-func (a *Account) decryptKex(at Address, m *Message, k Key, all []*ratchet.Session) (*Opened, error) {
-	kex, inner, err := m.Wire.suite().OpenKex(k.Data)
+func (a *Account) decryptKex(t *opening, all []*ratchet.Session) (*Opened, error) {
+	at, suite := t.at, t.m.Wire.suite()
+	kex, inner, err := suite.OpenKex(t.k.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -229,16 +243,16 @@ func (a *Account) decryptKex(at Address, m *Message, k Key, all []*ratchet.Sessi
 			if err != nil {
 				return nil, err
 			}
-			return a.finish(&Opened{From: at, Trust: d.Trust}, m, secret, front(all, i), changes)
+			return a.finish(&Opened{From: at, Trust: d.Trust}, t, secret, front(all, i), changes)
 		}
 	}
-	ring := a.rings[m.Wire]
+	ring := a.rings[t.m.Wire]
 	spk, ok := ring.signed(kex.SignedPreKey)
 	opk := ring.preKey(kex.PreKey)
 	if !ok || opk == nil {
 		return nil, ErrPreKey
 	}
-	s, err := ratchet.Respond(m.Wire.suite(), a.id, a.me, spk, xed.Pair{Priv: opk.Priv, Pub: opk.Pub}, *kex)
+	s, err := ratchet.Respond(suite, a.id, a.me, spk, xed.Pair{Priv: opk.Priv, Pub: opk.Pub}, *kex)
 	if err != nil {
 		return nil, err
 	}
@@ -251,9 +265,9 @@ func (a *Account) decryptKex(at Address, m *Message, k Key, all []*ratchet.Sessi
 	if opk.Used.IsZero() {
 		opk.Used = a.now()
 	}
-	c, err := ring.change(m.Wire)
+	c, err := ring.change(t.m.Wire)
 	if err == nil {
-		o, err = a.finish(o, m, secret, append([]*ratchet.Session{s}, all...), append(changes, c))
+		o, err = a.finish(o, t, secret, append([]*ratchet.Session{s}, all...), append(changes, c))
 	}
 	if err != nil {
 		opk.Used = was
@@ -262,13 +276,16 @@ func (a *Account) decryptKex(at Address, m *Message, k Key, all []*ratchet.Sessi
 }
 
 // finish opens the payload and makes the new state durable.
-func (a *Account) finish(o *Opened, m *Message, secret []byte, all []*ratchet.Session, changes []vault.Change) (*Opened, error) {
-	if m.Payload != nil {
-		content, err := m.Wire.open(secret, m.IV, m.Payload)
+func (a *Account) finish(o *Opened, t *opening, secret []byte, all []*ratchet.Session, changes []vault.Change) (*Opened, error) {
+	if t.m.Payload != nil {
+		content, err := t.m.Wire.open(secret, t.m.IV, t.m.Payload)
 		if err != nil {
 			return nil, err
 		}
 		o.Content = content
 	}
-	return o, a.store.Commit(append(changes, sessionsChange(m.Wire, o.From, all))...)
+	if t.with != nil {
+		changes = append(changes, t.with(o)...)
+	}
+	return o, a.store.Commit(append(changes, sessionsChange(t.m.Wire, o.From, all))...)
 }
