@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"sotto/crypto/omemo"
+	"sotto/crypto/vault"
+	"sotto/xmpp"
+)
+
+// Options say who we are and where the server is.
+type Options struct {
+	Account  xmpp.JID // bare
+	Password string
+	Addr     string // host:port
+	Direct   bool   // TLS from the first byte (XEP-0368)
+	TLS      *tls.Config
+	AgentID  string // this device's name to the server (XEP-0388 §2.3)
+	Device   string // what people call this device
+	Store    vault.Store
+	Log      *slog.Logger
+	OnEvent  func(Event) // called from our goroutines; must not block for long
+}
+
+// Client is one device. Its methods may be called by anyone.
+type Client struct {
+	// fixed: set before use.
+	opt  Options
+	self string // our bare address
+	keys *omemo.Account
+	book *book
+
+	// shared: safe from anywhere, by type or under mu.
+	work    chan struct{} // capacity 1: "look for chores"
+	mu      sync.Mutex
+	session *session // the stream management session; outlives sockets
+	people  map[string]*Contact
+	online  bool
+	fresh   map[string]time.Time // device lists that this session has fetched
+	stale   map[string]bool      // device lists that have changed meanwhile
+}
+
+// Open opens a device's data; it does not use the network.
+func Open(o Options) (*Client, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.OnEvent == nil {
+		o.OnEvent = func(Event) {}
+	}
+	self := o.Account.Bare().String()
+	keys, err := omemo.Open(o.Store, self, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		opt: o, self: self, keys: keys, work: make(chan struct{}, 1), session: newSession(),
+		people: map[string]*Contact{}, fresh: map[string]time.Time{}, stale: map[string]bool{},
+	}
+	if c.book, err = openBook(o.Store); err != nil {
+		return nil, err
+	}
+	return c, c.loadPeople()
+}
+
+// Self is our bare address.
+func (c *Client) Self() string { return c.self }
+
+// Device is our device's number.
+func (c *Client) Device() uint32 { return c.keys.Self().Device }
+
+// Online says whether the stream is up.
+func (c *Client) Online() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.online
+}
+
+// Try is how Run asks again after a lost connection; tests shorten it.
+var (
+	retryFirst = 500 * time.Millisecond
+	retryLast  = 30 * time.Second
+)
+
+// Run keeps a stream up until the context ends. A refused login ends it too:
+// asking again would not help.
+func (c *Client) Run(ctx context.Context) error {
+	wait := retryFirst
+	for {
+		err := c.once(ctx, func() { wait = retryFirst })
+		var auth *xmpp.AuthError
+		var all *xmpp.StreamError
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.As(err, &auth):
+			return err
+		case errors.As(err, &all) && all.Cond == xmpp.StreamConflict:
+			return fmt.Errorf("another program has taken this device's place: %w", err)
+		}
+		c.emit(Event{Kind: Offline, Why: reason(err)})
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait/2 + rand.N(wait)):
+		}
+		wait = min(2*wait, retryLast)
+	}
+}
+
+func reason(err error) string {
+	if err == nil {
+		return "connection closed"
+	}
+	return err.Error()
+}
+
+// once logs in and works until the stream ends.
+func (c *Client) once(ctx context.Context, up func()) error {
+	s := c.session
+	conn, w, err := xmpp.Dial(ctx, c.login(s))
+	if err != nil {
+		return err
+	}
+	up()
+	if !w.Resumed {
+		s = newSession()
+	}
+	if err := s.attach(conn, w); err != nil {
+		conn.Drop()
+		return err
+	}
+	c.mu.Lock()
+	c.session, c.online = s, true
+	if !w.Resumed {
+		clear(c.fresh)
+	}
+	c.mu.Unlock()
+	if !w.Resumed {
+		c.book.resend()
+	}
+	if err := c.settle(s); err != nil {
+		conn.Drop()
+		return err
+	}
+	c.emit(Event{Kind: Online})
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.chores(ctx, s, w.Resumed)
+	}()
+	err = conn.Run(ctx, func(st *xmpp.Stanza) error { return c.handle(s, st) }, s.fill)
+	cancel()
+	s.detach()
+	<-done
+	c.mu.Lock()
+	c.online = false
+	c.mu.Unlock()
+	return err
+}
+
+func (c *Client) login(s *session) xmpp.Login {
+	h, id := s.resumption()
+	return xmpp.Login{
+		Addr: c.opt.Addr, JID: c.opt.Account, Password: c.opt.Password, TLS: c.opt.TLS, Direct: c.opt.Direct,
+		Tag: "sotto", AgentID: c.opt.AgentID, Software: "sotto", Device: c.opt.Device,
+		SM: true, ResumeID: id, ResumeH: h, Carbons: true, Log: c.opt.Log,
+	}
+}
+
+// nudge tells the chores goroutine to look again.
+func (c *Client) nudge() {
+	select {
+	case c.work <- struct{}{}:
+	default:
+	}
+}
+
+func (c *Client) emit(e Event) {
+	if e.At.IsZero() {
+		e.At = time.Now()
+	}
+	c.opt.OnEvent(e)
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"sotto/crypto/omemo"
+	"sotto/crypto/vault"
+	"sotto/xmpp"
+)
+
+// Send keeps a message and sends it as soon as it can. When it returns, the
+// message is on our disk, queued.
+func (c *Client) Send(to xmpp.JID, body string) (*Message, error) {
+	if body == "" {
+		return nil, errors.New("the message is empty")
+	}
+	m := &Message{ID: rand.Text(), Chat: to.Bare().String(), Out: true, Body: body, At: time.Now().Truncate(time.Millisecond), Device: c.Device()}
+	b := c.book
+	b.mu.Lock()
+	err := b.store.Commit(append(b.add(m), b.post(parcel{ID: m.ID, Chat: m.Chat}))...)
+	if err == nil {
+		b.added(m)
+	}
+	b.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	c.emit(Event{Kind: Outgoing, Chat: m.Chat, Message: m})
+	c.nudge()
+	return m, nil
+}
+
+// ship writes what the outbox holds, in order; what is not sealed is sealed now.
+func (c *Client) ship(ctx context.Context, s *session) error {
+	due, err := c.book.due()
+	if err != nil {
+		return err
+	}
+	for _, p := range due {
+		if p.Stanza == nil {
+			if err := c.seal(ctx, s, &p); err != nil {
+				return err
+			}
+			if p.Stanza == nil {
+				continue // it failed, and says why
+			}
+		}
+		el, err := xmpp.Parse(p.Stanza, xmpp.NSClient)
+		if err != nil {
+			return err
+		}
+		c.book.fly(p.seq)
+		s.sendParcel(el, &p)
+	}
+	return c.unmanaged(ctx, s, due)
+}
+
+// unmanaged proves by a ping that a server without stream management has what
+// was sent before it (RFC 6120 §10.1: in order).
+func (c *Client) unmanaged(ctx context.Context, s *session, due []parcel) error {
+	if s.managed || len(due) == 0 {
+		return nil
+	}
+	if _, err := s.ask(ctx, "get", c.opt.Account.Domain, xmpp.El(xmpp.NSPing, "ping")); errors.Is(err, errGone) {
+		return err
+	}
+	return c.took(due)
+}
+
+// settle moves what the server has acked to sent.
+func (c *Client) settle(s *session) error { return c.took(s.done()) }
+
+func (c *Client) took(all []parcel) error {
+	for _, p := range all {
+		if p.Stanza == nil {
+			continue
+		}
+		gone := c.book.drop(p.seq)
+		if p.ID == "" || p.Only != 0 {
+			if err := c.opt.Store.Commit(gone); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := c.advance(p.Chat, p.ID, Sent, "", gone); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// advance moves a message of ours and tells who listens.
+func (c *Client) advance(chat, id string, to State, why string, more ...vault.Change) error {
+	m, err := c.book.advance(chat, id, to, why, more...)
+	if err == nil && m != nil {
+		c.emit(Event{Kind: Changed, Chat: chat, Message: m, Why: m.Why})
+	}
+	return err
+}
+
+// targets are the devices of one message by wire, each with a session.
+type targets struct {
+	to    [2][]omemo.Address
+	peers int      // how many of them are the receiver's
+	left  []string // devices left out, and why
+}
+
+// aim finds the devices that a message is for: all of the receiver's and our
+// other ones, each on the newest wire that it speaks.
+func (c *Client) aim(ctx context.Context, s *session, p *parcel) (*targets, error) {
+	t := &targets{}
+	for _, user := range []string{p.Chat, c.self} {
+		l, err := c.devicesOf(ctx, s, user)
+		if err != nil {
+			return nil, err
+		}
+		seen := map[uint32]bool{}
+		for _, w := range omemo.Wires {
+			for _, d := range l[w] {
+				at := omemo.Address{User: user, Device: d}
+				if seen[d] || at == c.keys.Self() || p.Only != 0 && (d != p.Only || user != p.Chat) {
+					continue
+				}
+				err := c.meet(ctx, s, w, at)
+				switch {
+				case errors.Is(err, errGone):
+					return nil, err
+				case err == nil:
+					seen[d] = true
+					t.to[w] = append(t.to[w], at)
+				case w == omemo.Old || !slices.Contains(l[omemo.Old], d):
+					t.left = append(t.left, fmt.Sprintf("device %d of %s: %v", d, user, err))
+				}
+			}
+		}
+		if user == c.self {
+			break
+		}
+	}
+	return t, nil
+}
+
+// meet makes sure that there is a session with a device.
+func (c *Client) meet(ctx context.Context, s *session, w omemo.Wire, at omemo.Address) error {
+	has, err := c.keys.HasSession(w, at)
+	if err != nil || has {
+		return err
+	}
+	return c.begin(ctx, s, w, at)
+}
+
+// seal encrypts a message of the outbox; the sealed stanza becomes durable
+// before it is written, so that the same bytes are sent again if need be.
+func (c *Client) seal(ctx context.Context, s *session, p *parcel) error {
+	m, err := c.book.look(true, p.Chat, p.ID)
+	if err != nil {
+		return err
+	}
+	if m == nil {
+		return c.opt.Store.Commit(c.book.drop(p.seq))
+	}
+	t, err := c.aim(ctx, s, p)
+	if err != nil {
+		return err
+	}
+	content := [2][]byte{omemo.Old: []byte(m.Body), omemo.Two: envelope(c.self, m.Body, m.At)}
+	var sealed []*xmpp.Element
+	reached := 0
+	for _, w := range omemo.Wires {
+		if len(t.to[w]) == 0 {
+			continue
+		}
+		done, left, err := c.keys.Encrypt(w, t.to[w], content[w], nil)
+		if err != nil {
+			return err
+		}
+		for _, l := range left {
+			t.left = append(t.left, fmt.Sprintf("device %d of %s: %v", l.To.Device, l.To.User, l.Why))
+		}
+		reached += countOf(t.to[w], left, p.Chat)
+		if len(done.Keys) > 0 {
+			sealed = append(sealed, encryptedElement(done))
+		}
+	}
+	if reached == 0 {
+		return c.unsealed(p, t)
+	}
+	p.Stanza = p.stanza(m, sealed)
+	changes := []vault.Change{{Kind: kindOutbox, Seq: p.seq, Value: marshal(p)}}
+	if why := strings.Join(t.left, "; "); why != "" && p.Only == 0 {
+		m.Why = "left out: " + why
+		changes = append(changes, vault.Change{Kind: kindLog + m.Chat, Seq: m.Seq, Value: marshal(m)})
+	}
+	return c.opt.Store.Commit(changes...)
+}
+
+// countOf is how many of the receiver's devices a message was sealed for.
+func countOf(to []omemo.Address, left []omemo.Left, user string) (n int) {
+	for _, at := range to {
+		if at.User == user && !slices.ContainsFunc(left, func(l omemo.Left) bool { return l.To == at }) {
+			n++
+		}
+	}
+	return n
+}
+
+// unsealed ends a message that nobody could read.
+func (c *Client) unsealed(p *parcel, t *targets) error {
+	gone := c.book.drop(p.seq)
+	if p.Only != 0 {
+		return c.opt.Store.Commit(gone)
+	}
+	why := p.Chat + " has no device that reads encrypted messages"
+	if len(t.left) > 0 {
+		why = strings.Join(t.left, "; ")
+	}
+	return c.advance(p.Chat, p.ID, Failed, why, gone)
+}
+
+// stanza is a message as it goes out: sealed content, what asks for ticks, and
+// a text for clients that cannot read it (XEP-0384 §5.4).
+func (p *parcel) stanza(m *Message, sealed []*xmpp.Element) []byte {
+	ns := sealed[len(sealed)-1].Name.Space
+	return xmpp.El(xmpp.NSClient, "message", "type", "chat", "to", m.Chat, "id", m.ID).Add(sealed...).Add(
+		xmpp.El(xmpp.NSEME, "encryption", "namespace", ns, "name", "OMEMO"),
+		xmpp.El(xmpp.NSHints, "store"),
+		xmpp.El(xmpp.NSReceipts, "request"),
+		xmpp.El(xmpp.NSMarkers, "markable"),
+		xmpp.El(xmpp.NSSID, "origin-id", "id", m.ID),
+		xmpp.El(xmpp.NSClient, "body").WithText(hiddenText)).Bytes()
+}
+
+// notice is a receipt or a marker about somebody's message.
+func notice(to, space, name, id string) []byte {
+	return xmpp.El(xmpp.NSClient, "message", "type", "chat", "to", to, "id", rand.Text()).Add(
+		xmpp.El(space, name, "id", id), xmpp.El(xmpp.NSHints, "store")).Bytes()
+}
+
+// Type tells a chat that we are typing, or have stopped; it is not kept.
+func (c *Client) Type(chat string, typing bool) {
+	word := "paused"
+	if typing {
+		word = "composing"
+	}
+	c.mu.Lock()
+	s, up := c.session, c.online
+	c.mu.Unlock()
+	if up {
+		s.send(xmpp.El(xmpp.NSClient, "message", "type", "chat", "to", chat).Add(
+			xmpp.El(xmpp.NSChatStates, word), xmpp.El(xmpp.NSHints, "no-store")))
+	}
+}
