@@ -45,6 +45,13 @@ func (c *Client) Contacts() []Contact {
 // Chats are all talks, the latest first.
 func (c *Client) Chats() []Chat { return c.book.list() }
 
+// Waiting is how many stanzas of ours the server does not have yet.
+func (c *Client) Waiting() int {
+	c.book.mu.Lock()
+	defer c.book.mu.Unlock()
+	return c.book.waiting
+}
+
 // History are the newest n messages of a chat, oldest first.
 func (c *Client) History(chat string, n int) ([]Message, error) { return c.book.last(chat, n) }
 

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -232,9 +231,4 @@ func (c *Client) listed(ctx context.Context, s *session) error {
 		return c.announce(ctx, s)
 	}
 	return nil
-}
-
-// pending is how many messages of ours the server does not have yet.
-func (c *Client) pending() (n int, err error) {
-	return n, c.opt.Store.Last(kindOutbox, math.MaxInt, func(uint64, []byte) error { n++; return nil })
 }

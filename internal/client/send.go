@@ -108,9 +108,8 @@ func (c *Client) advance(chat, id string, to State, why string, more ...vault.Ch
 
 // targets are the devices of one message by wire, each with a session.
 type targets struct {
-	to    [2][]omemo.Address
-	peers int      // how many of them are the receiver's
-	left  []string // devices left out, and why
+	to   [2][]omemo.Address
+	left []string // devices left out, and why
 }
 
 // aim finds the devices that a message is for: all of the receiver's and our
