@@ -45,6 +45,16 @@ const (
 	UnexpectedRequest     Condition = "unexpected-request"
 )
 
+// codes are the numbers of old (XEP-0086 §3); some clients still ask for them:
+// profanity publishes its OMEMO keys only after an item-not-found with 404.
+var codes = map[Condition]string{
+	BadRequest: "400", Conflict: "409", FeatureNotImplemented: "501", Forbidden: "403", Gone: "302",
+	InternalError: "500", ItemNotFound: "404", JIDMalformed: "400", NotAcceptable: "406", NotAllowed: "405",
+	NotAuthorized: "401", RecipientUnavailable: "404", Redirect: "302", RegistrationRequired: "407",
+	RemoteServerNotFound: "404", RemoteServerTimeout: "504", ResourceConstraint: "500",
+	ServiceUnavailable: "503", SubscriptionRequired: "407", UndefinedCondition: "500", UnexpectedRequest: "400",
+}
+
 // A StanzaError answers one stanza; the stream lives on (RFC 6120 §8.3).
 type StanzaError struct {
 	Type  ErrorType // what the sender may do next
@@ -79,7 +89,7 @@ func (e *StanzaError) Unwrap() error { return e.Cause }
 
 // Element is the <error/> child.
 func (e *StanzaError) Element() *Element {
-	el := El(NSClient, "error", "type", string(e.Type)).Add(El(NSStanzas, string(e.Cond)))
+	el := El(NSClient, "error", "type", string(e.Type), "code", codes[e.Cond]).Add(El(NSStanzas, string(e.Cond)))
 	if e.Text != "" {
 		el.Add(El(NSStanzas, "text").WithText(e.Text))
 	}

@@ -27,6 +27,9 @@ func Add(s *relay.Server) {
 	s.HandleIQ(xmpp.NSPubsub, "pubsub", p.pubsub)
 	s.HandleIQ(xmpp.NSPubsubOwner, "pubsub", p.owner)
 	s.Identity(relay.OnAccount, "pubsub", "pep", "")
+	s.Identity(relay.OnServer, "pubsub", "pep", "")
+	s.Disco(relay.OnAccount, xmpp.NSPubsub)
+	s.Disco(relay.OnServer, xmpp.NSPubsub)
 	for _, f := range []string{
 		"access-open", "access-presence", "access-whitelist", "auto-create", "auto-subscribe", "config-node",
 		"config-node-max", "create-and-configure", "create-nodes", "delete-items", "delete-nodes", "filtered-notifications",
@@ -34,6 +37,7 @@ func Add(s *relay.Server) {
 		"publish-options", "purge-nodes", "retract-items", "retrieve-items",
 	} {
 		s.Disco(relay.OnAccount, xmpp.NSPubsub+"#"+f)
+		s.Disco(relay.OnServer, xmpp.NSPubsub+"#"+f) // clients look there, too (XEP-0163 §6.1)
 	}
 	s.OnPresence(p.presence)
 	s.OnGone(p.gone)
