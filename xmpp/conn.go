@@ -37,6 +37,7 @@ type Conn struct {
 	// shared: safe from anywhere, by type.
 	wake    chan struct{} // capacity 1: "look again"
 	ending  chan struct{} // closed by the first Close
+	unheard chan struct{} // closed when the read loop has stopped
 	once    sync.Once
 	why     atomic.Pointer[StreamError]
 	mu      sync.Mutex
@@ -49,7 +50,7 @@ func newConn(nc net.Conn, log *slog.Logger, l Limits) *Conn {
 	}
 	return &Conn{
 		nc: nc, log: log, dec: NewDecoder(nc, l),
-		wake: make(chan struct{}, 1), ending: make(chan struct{}),
+		wake: make(chan struct{}, 1), ending: make(chan struct{}), unheard: make(chan struct{}),
 	}
 }
 
@@ -124,6 +125,7 @@ func (c *Conn) Run(ctx context.Context, handle func(*Stanza) error, fill func(*W
 	written := make(chan error, 1)
 	go func() { written <- c.writeLoop(ctx, fill) }()
 	err := c.readLoop(handle)
+	close(c.unheard)
 	c.Close(asStreamError(err))
 	if e := <-written; err == nil {
 		err = e
@@ -260,6 +262,9 @@ func (c *Conn) farewell(fill func(*Writer) error) error {
 		b = streamErrorBytes(why)
 	}
 	_, err := c.nc.Write(append(b, "</stream:stream>"...))
+	if !c.server {
+		<-c.unheard // the server's own end, so that no reset overtakes our last words
+	}
 	err = errors.Join(err, c.nc.Close())
 	if why != nil {
 		return why
