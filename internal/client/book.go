@@ -194,6 +194,20 @@ func (b *book) due() (out []parcel, err error) {
 	})
 }
 
+// unsent counts the messages in the outbox; receipts and repairs are none.
+func (b *book) unsent() (n int, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return n, b.store.Last(kindOutbox, math.MaxInt, func(_ uint64, v []byte) error {
+		var p parcel
+		err := json.Unmarshal(v, &p)
+		if p.ID != "" && p.Only == 0 {
+			n++
+		}
+		return err
+	})
+}
+
 // fly notes that an entry is on the wire.
 func (b *book) fly(seq uint64) {
 	b.mu.Lock()

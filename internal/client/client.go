@@ -21,14 +21,16 @@ import (
 type Options struct {
 	Account  xmpp.JID // bare
 	Password string
-	Addr     string // host:port
-	Direct   bool   // TLS from the first byte (XEP-0368)
+	Addr     string                                                      // host:port
+	Direct   bool                                                        // TLS from the first byte (XEP-0368)
+	Find     func(context.Context) (addr string, direct bool, err error) // asked before each connection; nil: Addr and Direct
 	TLS      *tls.Config
 	AgentID  string // this device's name to the server (XEP-0388 §2.3)
 	Device   string // what people call this device
 	Store    vault.Store
 	Log      *slog.Logger
-	OnEvent  func(Event) // called from our goroutines; must not block for long
+	OnEvent  func(Event)                       // called from our goroutines; must not block for long
+	Wire     func(sent bool, el *xmpp.Element) // sees every element of the stream; for those who look for faults
 }
 
 // Client is one device. Its methods may be called by anyone.
@@ -56,6 +58,12 @@ func Open(o Options) (*Client, error) {
 	}
 	if o.OnEvent == nil {
 		o.OnEvent = func(Event) {}
+	}
+	if o.Wire == nil {
+		o.Wire = func(bool, *xmpp.Element) {}
+	}
+	if o.Find == nil {
+		o.Find = func(context.Context) (string, bool, error) { return o.Addr, o.Direct, nil }
 	}
 	self := o.Account.Bare().String()
 	keys, err := omemo.Open(o.Store, self, time.Now)
@@ -127,7 +135,11 @@ func reason(err error) string {
 // once logs in and works until the stream ends.
 func (c *Client) once(ctx context.Context, up func()) error {
 	s := c.session
-	conn, w, err := xmpp.Dial(ctx, c.login(s))
+	addr, direct, err := c.opt.Find(ctx)
+	if err != nil {
+		return err
+	}
+	conn, w, err := xmpp.Dial(ctx, c.login(s, addr, direct))
 	if err != nil {
 		return err
 	}
@@ -159,7 +171,13 @@ func (c *Client) once(ctx context.Context, up func()) error {
 		defer close(done)
 		c.chores(ctx, s, w.Resumed)
 	}()
-	err = conn.Run(ctx, func(st *xmpp.Stanza) error { return c.handle(s, st) }, s.fill)
+	leave := context.AfterFunc(ctx, func() { // in good order: our count first (XEP-0198 §5)
+		s.owe()
+		conn.Close(nil)
+	})
+	fill := func(w *xmpp.Writer) error { return s.fill(w, c.opt.Wire) }
+	err = conn.Run(context.WithoutCancel(ctx), func(st *xmpp.Stanza) error { return c.handle(s, st) }, fill)
+	leave()
 	cancel()
 	s.detach()
 	<-done
@@ -169,10 +187,10 @@ func (c *Client) once(ctx context.Context, up func()) error {
 	return err
 }
 
-func (c *Client) login(s *session) xmpp.Login {
+func (c *Client) login(s *session, addr string, direct bool) xmpp.Login {
 	h, id := s.resumption()
 	return xmpp.Login{
-		Addr: c.opt.Addr, JID: c.opt.Account, Password: c.opt.Password, TLS: c.opt.TLS, Direct: c.opt.Direct,
+		Addr: addr, JID: c.opt.Account, Password: c.opt.Password, TLS: c.opt.TLS, Direct: direct,
 		Tag: "sotto", AgentID: c.opt.AgentID, Software: "sotto", Device: c.opt.Device,
 		SM: true, ResumeID: id, ResumeH: h, Carbons: true, Log: c.opt.Log,
 	}

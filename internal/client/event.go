@@ -31,6 +31,7 @@ type Event struct {
 	At      time.Time `json:"at"`
 	Chat    string    `json:"chat,omitempty"`
 	Message *Message  `json:"message,omitempty"`
+	Contact *Contact  `json:"contact,omitempty"` // presence: how it is now
 	Device  uint32    `json:"device,omitempty"`
 	Why     string    `json:"why,omitempty"`
 }
@@ -38,16 +39,17 @@ type Event struct {
 // State says how far a message has come; it only moves up.
 type State uint8
 
-// The states of a message of ours; Failed stands apart.
+// The states of a message of ours; Failed stands apart. What others sent us is Received.
 const (
 	Queued State = iota
 	Sent
 	Delivered
 	Read
 	Failed
+	Received
 )
 
-var stateNames = [...]string{"queued", "sent", "delivered", "read", "failed"}
+var stateNames = [...]string{"queued", "sent", "delivered", "read", "failed", "received"}
 
 func (s State) String() string { return stateNames[s] }
 

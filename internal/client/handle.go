@@ -23,6 +23,7 @@ func (c *Client) handle(s *session, st *xmpp.Stanza) error {
 	if err != nil {
 		return err
 	}
+	c.opt.Wire(false, el)
 	if st.Kind == xmpp.KindNonza {
 		return c.nonza(s, el)
 	}
@@ -181,14 +182,18 @@ func (c *Client) side(user string) (safety.Side, error) {
 	all, err := c.keys.Devices(user)
 	side := safety.Side{ID: user}
 	for _, d := range all {
-		if on[d.Device] && d.Trust != omemo.Distrusted {
+		switch {
+		case !on[d.Device] || d.Trust == omemo.Distrusted:
+		case d.Changed(): // what is compared is what would be trusted
+			side.Keys = append(side.Keys, d.Offered)
+		default:
 			side.Keys = append(side.Keys, d.Curve)
 		}
 	}
 	return side, err
 }
 
-// Trust decides about one device, or with 0 about all listed ones.
+// Trust decides about one device, or with 0 about those behind the safety number.
 func (c *Client) Trust(user string, device uint32, t omemo.Trust) error {
 	if device != 0 {
 		return c.keys.SetTrust(omemo.Address{User: user, Device: device}, t)
@@ -199,7 +204,7 @@ func (c *Client) Trust(user string, device uint32, t omemo.Trust) error {
 	}
 	all, err := c.keys.Devices(user)
 	for _, d := range all {
-		if err == nil && on[d.Device] {
+		if err == nil && on[d.Device] && d.Trust != omemo.Distrusted {
 			err = c.keys.SetTrust(omemo.Address{User: user, Device: d.Device}, t)
 		}
 	}

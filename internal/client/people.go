@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -58,10 +59,16 @@ func (c *Client) History(chat string, n int) ([]Message, error) { return c.book.
 // Draft keeps what was typed in a chat and not sent.
 func (c *Client) Draft(chat, text string) error { return c.book.draft(chat, text) }
 
-// Seen marks a chat's messages as read and tells their sender.
-func (c *Client) Seen(chat string) error { return c.seen(chat, true) }
+// Unsent is how many messages of ours the server does not have yet.
+func (c *Client) Unsent() (int, error) { return c.book.unsent() }
 
-func (c *Client) seen(chat string, tell bool) error {
+// Seen marks a chat's messages as read and tells their sender.
+func (c *Client) Seen(chat string) error { return c.seen(chat, math.MaxUint64, true) }
+
+// SeenUpTo is Seen for the messages up to number seq.
+func (c *Client) SeenUpTo(chat string, seq uint64) error { return c.seen(chat, seq, true) }
+
+func (c *Client) seen(chat string, upTo uint64, tell bool) error {
 	b := c.book
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -74,16 +81,20 @@ func (c *Client) seen(chat string, tell bool) error {
 		return err
 	}
 	var changes []vault.Change
-	newest := ""
+	newest, unread := "", 0
 	for _, m := range all {
 		if m.Out || m.Seen {
+			continue
+		}
+		if m.Seq > upTo {
+			unread++
 			continue
 		}
 		m.Seen, newest = true, m.ID
 		changes = append(changes, vault.Change{Kind: kindLog + chat, Seq: m.Seq, Value: marshal(m)})
 	}
 	now := *ch
-	now.Unread = 0
+	now.Unread = unread
 	changes = append(changes, vault.Change{Kind: kindChat, Name: chat, Value: marshal(now)})
 	if tell && newest != "" {
 		changes = append(changes, b.post(parcel{Chat: chat, Stanza: notice(chat, xmpp.NSMarkers, "displayed", newest)}))
@@ -154,12 +165,13 @@ func (c *Client) person(jid string, change func(*Contact)) {
 		c.people[jid] = p
 	}
 	change(p)
-	v := marshal(p)
+	v, now := marshal(p), *p
+	now.here = nil
 	c.mu.Unlock()
 	if err := c.opt.Store.Commit(vault.Change{Kind: kindPeople, Name: jid, Value: v}); err != nil {
 		c.opt.Log.Error("keep contact", "err", err)
 	}
-	c.emit(Event{Kind: Presence, Chat: jid})
+	c.emit(Event{Kind: Presence, Chat: jid, Contact: &now})
 }
 
 // roster takes the roster, or a push of one item (RFC 6121 §2.1.6).
@@ -259,11 +271,34 @@ func (c *Client) Add(ctx context.Context, jid, name string) error {
 	return c.barrier(ctx, s)
 }
 
-// Remove takes somebody off the roster; both stop seeing each other.
+// Refresh waits for the presence of those who are here and asks when the
+// others were last seen.
+func (c *Client) Refresh(ctx context.Context) error {
+	s, err := c.up()
+	if err != nil {
+		return err
+	}
+	if err := c.barrier(ctx, s); err != nil {
+		return err
+	}
+	return c.lastSeen(ctx, s)
+}
+
+// Remove takes somebody off the roster, both stop seeing each other; or says
+// no to who asks (RFC 6121 §3.1.4).
 func (c *Client) Remove(ctx context.Context, jid string) error {
 	s, err := c.up()
 	if err != nil {
 		return err
+	}
+	c.mu.Lock()
+	p := c.people[jid]
+	stranger := p != nil && p.Wants && p.Sub == "none" && !p.Ask
+	c.mu.Unlock()
+	if stranger {
+		s.send(xmpp.El(xmpp.NSClient, "presence", "to", jid, "type", "unsubscribed"))
+		c.forget(jid)
+		return c.barrier(ctx, s)
 	}
 	_, err = s.ask(ctx, "set", "", xmpp.El(xmpp.NSRoster, "query").Add(xmpp.El(xmpp.NSRoster, "item", "jid", jid, "subscription", "remove")))
 	return err

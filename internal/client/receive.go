@@ -4,6 +4,7 @@ package client
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -172,6 +173,7 @@ func (c *Client) opened(l *letter, w omemo.Wire, o *omemo.Opened) (kept *Message
 // keep gives the changes that put a message into the history and, when its
 // sender wants to know, a receipt into the outbox (XEP-0184 §5).
 func (c *Client) keep(l *letter, m *Message) []vault.Change {
+	m.State = Received
 	if m.Out {
 		m.State = Sent
 	}
@@ -202,7 +204,7 @@ func (c *Client) openLetter(l *letter) error {
 	}
 	if r := l.el.Child(xmpp.NSMarkers, "displayed"); r != nil {
 		if l.out {
-			return c.seen(l.chat, false)
+			return c.seen(l.chat, math.MaxUint64, false)
 		}
 		return c.readUpTo(l.chat, r.Get("id"))
 	}

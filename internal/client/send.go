@@ -19,12 +19,22 @@ import (
 // Send keeps a message and sends it as soon as it can. When it returns, the
 // message is on our disk, queued.
 func (c *Client) Send(to xmpp.JID, body string) (*Message, error) {
+	return c.SendOnce(to, rand.Text(), body)
+}
+
+// SendOnce is Send with the caller's id: with the same id it sends once and
+// gives the message as it is.
+func (c *Client) SendOnce(to xmpp.JID, id, body string) (*Message, error) {
 	if body == "" {
 		return nil, errors.New("the message is empty")
 	}
-	m := &Message{ID: rand.Text(), Chat: to.Bare().String(), Out: true, Body: body, At: time.Now().Truncate(time.Millisecond), Device: c.Device()}
+	m := &Message{ID: id, Chat: to.Bare().String(), Out: true, Body: body, At: time.Now().Truncate(time.Millisecond), Device: c.Device()}
 	b := c.book
 	b.mu.Lock()
+	if old, err := b.find(true, m.Chat, id); err != nil || old != nil {
+		b.mu.Unlock()
+		return old, err
+	}
 	err := b.store.Commit(append(b.add(m), b.post(parcel{ID: m.ID, Chat: m.Chat}))...)
 	if err == nil {
 		b.added(m)

@@ -116,11 +116,12 @@ func (s *session) sendParcel(e *xmpp.Element, p *parcel) {
 }
 
 // fill writes what waits; each flight asks for the server's count (XEP-0198 §4).
-func (s *session) fill(w *xmpp.Writer) error {
+func (s *session) fill(w *xmpp.Writer, wire func(bool, *xmpp.Element)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.waiting {
 		w.Element(e)
+		wire(true, e)
 		if s.managed {
 			s.ledger.Sent(0)
 			s.unacked = append(s.unacked, e)
@@ -130,7 +131,7 @@ func (s *session) fill(w *xmpp.Writer) error {
 		w.Element(xmpp.El(xmpp.NSSM, "r"))
 	}
 	s.waiting = nil
-	if s.owes {
+	if s.owes && s.managed {
 		s.owes = false
 		w.Element(xmpp.El(xmpp.NSSM, "a", "h", strconv.FormatUint(uint64(s.handled), 10)))
 	}
