@@ -3,6 +3,7 @@
 package vault
 
 import (
+	"bytes"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
@@ -11,6 +12,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"time"
 
@@ -187,6 +189,11 @@ func (d *Disk) Each(kind string, f func(string, []byte) error) error {
 
 // Last implements Store.
 func (d *Disk) Last(kind string, n int, f func(uint64, []byte) error) error {
+	return d.Upto(kind, math.MaxUint64, n, f)
+}
+
+// Upto implements Store.
+func (d *Disk) Upto(kind string, seq uint64, n int, f func(uint64, []byte) error) error {
 	var seqs []uint64
 	var values [][]byte
 	bucket := d.hidden(kind, "log")
@@ -196,7 +203,14 @@ func (d *Disk) Last(kind string, n int, f func(uint64, []byte) error) error {
 			return nil
 		}
 		c := b.Cursor()
-		for key, sealed := c.Last(); key != nil && len(seqs) < n; key, sealed = c.Prev() {
+		end := binary.BigEndian.AppendUint64(nil, seq)
+		key, sealed := c.Seek(end)
+		if key == nil {
+			key, sealed = c.Last()
+		} else if !bytes.Equal(key, end) {
+			key, sealed = c.Prev()
+		}
+		for ; key != nil && len(seqs) < n; key, sealed = c.Prev() {
 			_, v, err := d.open(bucket, key, sealed)
 			if err != nil {
 				return err

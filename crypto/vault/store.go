@@ -4,6 +4,7 @@ package vault
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"sync"
 )
@@ -25,6 +26,8 @@ type Store interface {
 	Each(kind string, f func(name string, value []byte) error) error
 	// Last calls f for the newest n log records of a kind, oldest first.
 	Last(kind string, n int, f func(seq uint64, value []byte) error) error
+	// Upto is Last as if the records after number seq were not there.
+	Upto(kind string, seq uint64, n int, f func(seq uint64, value []byte) error) error
 	// Commit makes all changes or none; it returns when they are durable.
 	Commit(changes ...Change) error
 }
@@ -76,17 +79,27 @@ func (m *Memory) Each(kind string, f func(string, []byte) error) error {
 
 // Last implements Store.
 func (m *Memory) Last(kind string, n int, f func(uint64, []byte) error) error {
+	return m.Upto(kind, math.MaxUint64, n, f)
+}
+
+// Upto implements Store.
+func (m *Memory) Upto(kind string, seq uint64, n int, f func(uint64, []byte) error) error {
 	m.mu.Lock()
-	log := map[uint64][]byte{}
 	var order []uint64
-	for seq, v := range m.logs[kind] {
-		log[seq] = slices.Clone(v)
-		order = append(order, seq)
+	for at := range m.logs[kind] {
+		if at <= seq {
+			order = append(order, at)
+		}
+	}
+	slices.Sort(order)
+	order = order[max(0, len(order)-n):]
+	values := make([][]byte, len(order))
+	for i, at := range order {
+		values[i] = slices.Clone(m.logs[kind][at])
 	}
 	m.mu.Unlock()
-	slices.Sort(order)
-	for _, seq := range order[max(0, len(order)-n):] {
-		if err := f(seq, log[seq]); err != nil {
+	for i, at := range order {
+		if err := f(at, values[i]); err != nil {
 			return err
 		}
 	}

@@ -51,6 +51,16 @@ func TestStore(t *testing.T) {
 			if err := s.Last("a", 3, func(seq uint64, v []byte) error { got = append(got, v...); return nil }); err != nil || !bytes.Equal(got, []byte{2, 3, 4}) {
 				t.Error(got, err)
 			}
+			for _, c := range []struct {
+				seq  uint64
+				n    int
+				want []byte
+			}{{600, 2, []byte{1, 2}}, {599, 2, []byte{0, 1}}, {9999, 1, []byte{4}}, {0, 9, []byte{0}}} {
+				got = nil
+				if err := s.Upto("a", c.seq, c.n, func(seq uint64, v []byte) error { got = append(got, v...); return nil }); err != nil || !bytes.Equal(got, c.want) {
+					t.Error(c, got, err)
+				}
+			}
 			if err := s.Commit(Change{Kind: "a", Name: "one"}, Change{Kind: "a", Seq: 1200}); err != nil {
 				t.Fatal(err)
 			}

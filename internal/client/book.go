@@ -135,7 +135,7 @@ func (b *book) at(chat string, seq uint64) (found *Message, err error) {
 	if c == nil || seq > c.Last {
 		return nil, nil
 	}
-	err = b.store.Last(kindLog+chat, int(c.Last-seq)+1, func(at uint64, v []byte) error {
+	err = b.store.Upto(kindLog+chat, seq, 1, func(at uint64, v []byte) error {
 		if at != seq {
 			return nil
 		}
@@ -263,8 +263,11 @@ func (b *book) draft(chat, text string) error {
 }
 
 // last reads the newest n messages of a chat.
-func (b *book) last(chat string, n int) (out []Message, err error) {
-	return out, b.store.Last(kindLog+chat, n, func(_ uint64, v []byte) error {
+func (b *book) last(chat string, n int) ([]Message, error) { return b.upto(chat, math.MaxUint64, n) }
+
+// upto reads the newest n messages of a chat that are not newer than seq.
+func (b *book) upto(chat string, seq uint64, n int) (out []Message, err error) {
+	return out, b.store.Upto(kindLog+chat, seq, n, func(_ uint64, v []byte) error {
 		var m Message
 		err := json.Unmarshal(v, &m)
 		out = append(out, m)

@@ -47,6 +47,7 @@ type Client struct {
 	session *session // the stream management session; outlives sockets
 	people  map[string]*Contact
 	online  bool
+	said    map[string]said      // typing notices of ours, by chat
 	fresh   map[string]time.Time // device lists that this session has fetched
 	stale   map[string]bool      // device lists that have changed meanwhile
 }
@@ -72,7 +73,7 @@ func Open(o Options) (*Client, error) {
 	}
 	c := &Client{
 		opt: o, self: self, keys: keys, work: make(chan struct{}, 1), session: newSession(),
-		people: map[string]*Contact{}, fresh: map[string]time.Time{}, stale: map[string]bool{},
+		people: map[string]*Contact{}, said: map[string]said{}, fresh: map[string]time.Time{}, stale: map[string]bool{},
 	}
 	if c.book, err = openBook(o.Store); err != nil {
 		return nil, err
@@ -153,6 +154,7 @@ func (c *Client) once(ctx context.Context, up func()) error {
 	}
 	c.mu.Lock()
 	c.session, c.online = s, true
+	clear(c.said)
 	if !w.Resumed {
 		clear(c.fresh)
 	}

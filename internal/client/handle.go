@@ -193,6 +193,36 @@ func (c *Client) side(user string) (safety.Side, error) {
 	return side, err
 }
 
+// ErrNumber says that a safety number is not the one that was compared.
+var ErrNumber = errors.New("the safety number has changed meanwhile")
+
+// Verify trusts the devices that a safety number stands for, and no other: a
+// device that came after the number was compared does not slip in.
+func (c *Client) Verify(user, number string) error {
+	side, err := c.side(user)
+	if err != nil {
+		return err
+	}
+	now, err := c.SafetyNumber(user)
+	if err != nil {
+		return err
+	}
+	if now != number {
+		return ErrNumber
+	}
+	all, err := c.keys.Devices(user)
+	for _, d := range all {
+		key := d.Curve
+		if d.Changed() {
+			key = d.Offered
+		}
+		if err == nil && slices.Contains(side.Keys, [32]byte(key)) {
+			err = c.keys.SetTrust(omemo.Address{User: user, Device: d.Device}, omemo.Verified)
+		}
+	}
+	return err
+}
+
 // Trust decides about one device, or with 0 about those behind the safety number.
 func (c *Client) Trust(user string, device uint32, t omemo.Trust) error {
 	if device != 0 {

@@ -56,6 +56,14 @@ func (c *Client) Waiting() int {
 // History are the newest n messages of a chat, oldest first.
 func (c *Client) History(chat string, n int) ([]Message, error) { return c.book.last(chat, n) }
 
+// Older are the newest n messages of a chat before number seq, oldest first.
+func (c *Client) Older(chat string, seq uint64, n int) ([]Message, error) {
+	if seq <= 1 {
+		return nil, nil
+	}
+	return c.book.upto(chat, seq-1, n)
+}
+
 // Draft keeps what was typed in a chat and not sent.
 func (c *Client) Draft(chat, text string) error { return c.book.draft(chat, text) }
 
@@ -119,6 +127,7 @@ func (c *Client) loadPeople() error {
 
 // enter gets the roster, makes our keys known and says that we are here.
 func (c *Client) enter(ctx context.Context, s *session) error {
+	c.nobodyHere()
 	el, err := s.ask(ctx, "get", "", xmpp.El(xmpp.NSRoster, "query"))
 	if err != nil {
 		return fmt.Errorf("roster: %w", err)
@@ -132,6 +141,23 @@ func (c *Client) enter(ctx context.Context, s *session) error {
 	s.send(xmpp.El(xmpp.NSClient, "presence").Add(capsElement()))
 	c.emit(Event{Kind: Ready})
 	return c.lastSeen(ctx, s)
+}
+
+// nobodyHere forgets who was here: a new session is told of each who is, and
+// of nobody who is not (RFC 6121 §4.3.2).
+func (c *Client) nobodyHere() {
+	c.mu.Lock()
+	var left []string
+	for jid, p := range c.people {
+		if p.Online {
+			p.Online, p.Show, p.here = false, "", nil
+			left = append(left, jid)
+		}
+	}
+	c.mu.Unlock()
+	for _, jid := range left {
+		c.emit(Event{Kind: Presence, Chat: jid})
+	}
 }
 
 // lastSeen asks for those who are away when they were last here (XEP-0012 §4).
@@ -210,6 +236,7 @@ func (c *Client) forget(jid string) {
 	if err := c.opt.Store.Commit(vault.Change{Kind: kindPeople, Name: jid}); err != nil {
 		c.opt.Log.Error("forget contact", "err", err)
 	}
+	c.emit(Event{Kind: Presence, Chat: jid})
 }
 
 // presence follows who is here (RFC 6121 §4) and who asks (§3.1.3).

@@ -91,6 +91,9 @@ func (c *Client) devicesOf(ctx context.Context, s *session, of string) (lists, e
 	c.mu.Lock()
 	known := c.current(of)
 	delete(c.stale, of)
+	if !known {
+		delete(c.fresh, of) // who asks while we fetch shall not get the old list
+	}
 	c.mu.Unlock()
 	if known {
 		return c.knownLists(of)

@@ -208,11 +208,7 @@ func (c *Client) openLetter(l *letter) error {
 		}
 		return c.readUpTo(l.chat, r.Get("id"))
 	}
-	if l.el.Child(xmpp.NSChatStates, "composing") != nil && !l.out {
-		c.emit(Event{Kind: Typing, Chat: l.chat})
-	} else if !l.out && (l.el.Child(xmpp.NSChatStates, "paused") != nil || l.el.Child(xmpp.NSChatStates, "active") != nil) {
-		c.emit(Event{Kind: Typing, Chat: l.chat, Why: "paused"})
-	}
+	c.typing(l)
 	body := l.el.Child(xmpp.NSClient, "body")
 	if body == nil || l.el.Get("type") == "groupchat" {
 		return nil

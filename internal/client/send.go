@@ -43,6 +43,9 @@ func (c *Client) SendOnce(to xmpp.JID, id, body string) (*Message, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.mu.Lock()
+	delete(c.said, m.Chat) // the message ends it
+	c.mu.Unlock()
 	c.emit(Event{Kind: Outgoing, Chat: m.Chat, Message: m})
 	c.nudge()
 	return m, nil
@@ -240,6 +243,7 @@ func (p *parcel) stanza(m *Message, sealed []*xmpp.Element) []byte {
 	ns := sealed[len(sealed)-1].Name.Space
 	return xmpp.El(xmpp.NSClient, "message", "type", "chat", "to", m.Chat, "id", m.ID).Add(sealed...).Add(
 		xmpp.El(xmpp.NSEME, "encryption", "namespace", ns, "name", "OMEMO"),
+		xmpp.El(xmpp.NSChatStates, "active"), // what was typed has come (XEP-0085 §5.1)
 		xmpp.El(xmpp.NSHints, "store"),
 		xmpp.El(xmpp.NSReceipts, "request"),
 		xmpp.El(xmpp.NSMarkers, "markable"),
@@ -251,19 +255,4 @@ func (p *parcel) stanza(m *Message, sealed []*xmpp.Element) []byte {
 func notice(to, space, name, id string) []byte {
 	return xmpp.El(xmpp.NSClient, "message", "type", "chat", "to", to, "id", rand.Text()).Add(
 		xmpp.El(space, name, "id", id), xmpp.El(xmpp.NSHints, "store")).Bytes()
-}
-
-// Type tells a chat that we are typing, or have stopped; it is not kept.
-func (c *Client) Type(chat string, typing bool) {
-	word := "paused"
-	if typing {
-		word = "composing"
-	}
-	c.mu.Lock()
-	s, up := c.session, c.online
-	c.mu.Unlock()
-	if up {
-		s.send(xmpp.El(xmpp.NSClient, "message", "type", "chat", "to", chat).Add(
-			xmpp.El(xmpp.NSChatStates, word), xmpp.El(xmpp.NSHints, "no-store")))
-	}
 }

@@ -5,6 +5,7 @@ package client
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -64,13 +65,19 @@ func (s *session) attach(conn *xmpp.Conn, w *xmpp.Welcome) error {
 	if !w.Resumed {
 		return nil
 	}
-	if err := s.take(w.H); err != nil {
+	conn.Wake()
+	return s.again(w.H)
+}
+
+// again queues what the server's count does not cover, but for what is worth
+// nothing by now (XEP-0198 §5). Callers hold mu.
+func (s *session) again(h uint32) error {
+	if err := s.take(h); err != nil {
 		return err
 	}
-	s.waiting = append(s.unacked, s.waiting...)
+	s.waiting = slices.DeleteFunc(append(s.unacked, s.waiting...), fleeting)
 	s.unacked = nil
-	s.ledger.Restore(w.H, nil)
-	conn.Wake()
+	s.ledger.Restore(h, nil)
 	return nil
 }
 
