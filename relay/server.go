@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ type Options struct {
 	Park     time.Duration // how long a lost session may be resumed; default 10 min
 	KeepMail time.Duration // how long mail waits; default 30 days
 	Deadline time.Duration // from accept to bound; default 30 s
+	Limits   Limits        // before login
 	Register func(iq *xmpp.Stanza) *xmpp.Element
 	Now      func() time.Time
 }
@@ -52,7 +54,7 @@ type Server struct {
 
 	// shared: safe from anywhere, by type.
 	hub   *hub
-	door  *door
+	gate  *gate
 	conns sync.WaitGroup
 	mu    sync.Mutex
 	open  map[net.Listener]struct{}
@@ -67,7 +69,7 @@ func New(o Options) (*Server, error) {
 	}
 	o.fill()
 	s := &Server{
-		opt: o, domain: host, hub: newHub(), door: newDoor(o.Now),
+		opt: o, domain: host, hub: newHub(), gate: newGate(o.Limits, o.Now),
 		handlers: map[xmpp.Name]Handler{}, open: map[net.Listener]struct{}{},
 		disco:  map[Where]*place{OnServer: {}, OnAccount: {}},
 		Blocks: func(string, xmpp.JID) bool { return false },
@@ -78,7 +80,10 @@ func New(o Options) (*Server, error) {
 	}
 	s.setup = &xmpp.Setup{
 		Domain: o.Domain, TLS: o.TLS, Log: o.Log, Lookup: s.lookup, Deadline: o.Deadline,
-		Allow: s.door.wait, Failed: s.door.failed, Register: o.Register, Features: s.streamFeatures,
+		Attempt: s.attempt, Proved: s.proved, Features: s.streamFeatures,
+	}
+	if o.Register != nil {
+		s.setup.Register = s.register
 	}
 	s.HandleIQ(xmpp.NSCarbons, "enable", s.carbonsIQ(true))
 	s.HandleIQ(xmpp.NSCarbons, "disable", s.carbonsIQ(false))
@@ -138,8 +143,15 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, direct bool) error {
 			}
 			continue
 		}
+		life, evict := context.WithCancelCause(ctx)
+		v, no := s.gate.enter(nc.RemoteAddr(), evict)
+		if no != nil {
+			evict(no)
+			s.setup.TurnAway(nc, direct, no)
+			continue
+		}
 		s.conns.Add(1)
-		go s.one(ctx, nc, direct)
+		go s.one(ctx, life, nc, direct, v)
 	}
 }
 
@@ -155,10 +167,13 @@ func (s *Server) breathe(ctx context.Context, err error) bool {
 	}
 }
 
-func (s *Server) one(ctx context.Context, nc net.Conn, direct bool) {
+// one serves one socket; life ends when its guest is sent away before login.
+func (s *Server) one(ctx, life context.Context, nc net.Conn, direct bool, v *guest) {
 	defer s.conns.Done()
+	defer s.gate.leave(v)
 	in := &login{s: s}
-	c, err := xmpp.Accept(ctx, nc, direct, s.setup, xmpp.Hooks{Bind: in.bind, Resume: in.resume})
+	c, err := xmpp.Accept(life, nc, direct, s.setup, xmpp.Hooks{Bind: in.bind, Resume: in.resume})
+	v.evict(nil)
 	if err != nil {
 		s.opt.Log.Debug("login", "conn", nc.RemoteAddr().String(), "err", err)
 		if in.x != nil {
@@ -166,6 +181,7 @@ func (s *Server) one(ctx context.Context, nc net.Conn, direct bool) {
 		}
 		return
 	}
+	s.gate.welcome(v)
 	in.x.run(ctx, c, in.turn)
 }
 
@@ -177,6 +193,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		l.Close()
 	}
 	s.mu.Unlock()
+	s.gate.close()
 	for _, x := range s.hub.all() {
 		x.closeConn(&xmpp.StreamError{Cond: "system-shutdown"})
 	}
@@ -205,6 +222,35 @@ func (s *Server) addListener(l net.Listener) bool {
 	}
 	s.open[l] = struct{}{}
 	return true
+}
+
+// attempt trusts a device that the account has had before, though we were
+// started since.
+func (s *Server) attempt(addr net.Addr, user, device string) (time.Duration, bool) {
+	if device != "" && !s.hasDevice(user, "a:"+device) {
+		device = ""
+	}
+	return s.gate.attempt(addr, user, device)
+}
+
+func (s *Server) hasDevice(user, device string) bool {
+	l, err := s.opt.Store.Devices(user)
+	return err == nil && slices.ContainsFunc(l, func(d offline.Device) bool { return d.ID == device })
+}
+
+func (s *Server) proved(addr net.Addr, user, device string) {
+	if device != "" && !s.hasDevice(user, "a:"+device) {
+		device = ""
+	}
+	s.gate.proved(addr, user, device)
+}
+
+// register takes a wish for an account, within what an address may ask for.
+func (s *Server) register(addr net.Addr, iq *xmpp.Stanza) *xmpp.Element {
+	if iq.Type == "set" && !s.gate.signup(addr) {
+		return xmpp.ErrorReply(iq, xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("too many new accounts from this address; try again later"))
+	}
+	return s.opt.Register(iq)
 }
 
 func (s *Server) lookup(local string) (xmpp.Credentials, error) {

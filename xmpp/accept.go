@@ -5,14 +5,12 @@ package xmpp
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"crypto/sha512"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"hash"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -22,12 +20,16 @@ type Setup struct {
 	Domain   string
 	TLS      *tls.Config
 	Log      *slog.Logger
-	Lookup   func(local string) (Credentials, error)         // ErrNoUser: nobody; the peer never learns it
-	Allow    func(addr net.Addr, local string) time.Duration // how long a login must wait; nil: not at all
-	Failed   func(addr net.Addr, local string)               // a login failed
-	Features func() []*Element                               // more features after login
-	Register func(iq *Stanza) *Element                       // XEP-0077 before login; nil: not offered
-	Deadline time.Duration                                   // from accept to bound; 0: 30 s
+	Lookup   func(local string) (Credentials, error) // ErrNoUser: nobody; the peer never learns it
+	Features func() []*Element                       // more features after login
+	Deadline time.Duration                           // from accept to bound; 0: 30 s
+
+	// Attempt says how long a login must wait, or that it is refused unseen;
+	// Proved that its password was right; nil: no limits.
+	Attempt func(addr net.Addr, local, device string) (wait time.Duration, ok bool)
+	Proved  func(addr net.Addr, local, device string)
+	// Register answers XEP-0077 before login; nil: not offered.
+	Register func(addr net.Addr, iq *Stanza) *Element
 
 	once        sync.Once
 	plain, alpn *tls.Config
@@ -78,35 +80,80 @@ type accept struct {
 	account  JID
 	agent    BindRequest // of SASL2
 	tries    int
+	opened   bool            // our header of this stream is out
+	mute     bool            // in a handshake: not a place for XML
+	gone     <-chan struct{} // closed when the socket is given up
 }
 
 // triesMax is how many logins one socket may fail.
 const triesMax = 3
 
-// Accept drives a fresh server socket until stanzas flow. On an error the
-// stream error has been sent and the socket is closed.
+// Accept drives a fresh server socket until stanzas flow. On an error, or when
+// ctx ends, the stream error has been sent (that of ctx is its cause) and the
+// socket is closed.
 func Accept(ctx context.Context, nc net.Conn, direct bool, s *Setup, h Hooks) (*Conn, error) {
-	a := &accept{c: newConn(nc, s.Log, BeforeAuth), setup: s, hooks: h, direct: direct}
+	a := &accept{c: newConn(nc, s.Log, BeforeAuth), setup: s, hooks: h, direct: direct, gone: ctx.Done()}
 	a.c.server = true
 	limit := s.Deadline
 	if limit == 0 {
 		limit = 30 * time.Second
 	}
 	_ = nc.SetDeadline(time.Now().Add(limit)) // absolute: drops of bytes do not move it
-	stop := context.AfterFunc(ctx, func() { nc.Close() })
-	defer stop()
-	if err := a.drive(); err != nil {
-		var all *StreamError
-		if errors.As(err, &all) {
-			_ = a.c.nc.SetWriteDeadline(time.Now().Add(2 * time.Second))
-			_, _ = a.c.nc.Write(append(streamErrorBytes(all), "</stream:stream>"...))
-		}
-		a.c.nc.Close()
-		return nil, err
+	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
+	err := a.drive()
+	if !stop() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, a.farewell(err)
 	}
 	_ = a.c.nc.SetDeadline(time.Time{})
 	a.c.dec.SetLimits(AfterAuth)
 	return a.c, nil
+}
+
+// farewell says why the stream ends before it has begun, with a header of its
+// own if need be (RFC 6120 §4.9.1.2).
+func (a *accept) farewell(err error) error {
+	defer a.c.nc.Close()
+	var all *StreamError
+	if errors.Is(err, os.ErrDeadlineExceeded) { // RFC 6120 §4.9.3.4
+		err = &StreamError{Cond: StreamConnectionTimeout, Text: "the login took too long", Cause: err}
+	}
+	if !errors.As(err, &all) || a.mute {
+		return err
+	}
+	var b []byte
+	if !a.opened {
+		b = a.setup.header("", JID{})
+	}
+	_ = a.c.nc.SetDeadline(time.Now().Add(2 * time.Second))
+	_, _ = a.c.nc.Write(append(append(b, streamErrorBytes(all)...), "</stream:stream>"...))
+	return err
+}
+
+// TurnAway refuses a socket that was not let in. It never waits: a socket that
+// is new takes a few bytes at once.
+func (s *Setup) TurnAway(nc net.Conn, direct bool, why *StreamError) {
+	if !direct {
+		_ = nc.SetDeadline(time.Now().Add(time.Millisecond))
+		_, _ = nc.Write(append(append(s.header("", JID{}), streamErrorBytes(why)...), "</stream:stream>"...))
+	}
+	nc.Close()
+}
+
+// header is the start tag of our stream (RFC 6120 §4.7).
+func (s *Setup) header(id string, to JID) []byte {
+	b := append([]byte(nil), "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0' xml:lang='en'"...)
+	if id == "" {
+		id = rand.Text()
+	}
+	b = appendAttr(b, "id", id)
+	b = appendAttr(b, "from", s.Domain)
+	if !to.IsZero() {
+		b = appendAttr(b, "to", to.String())
+	}
+	return append(b, '>')
 }
 
 func (a *accept) drive() error {
@@ -138,6 +185,7 @@ func (a *accept) drive() error {
 
 // stream reads the client's header and answers with ours and the features.
 func (a *accept) stream() error {
+	a.opened = false
 	h, err := a.c.dec.Header()
 	bad := err
 	if bad == nil {
@@ -148,13 +196,7 @@ func (a *accept) stream() error {
 		return bad
 	}
 	a.c.id = rand.Text()
-	b := append([]byte(nil), "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0' xml:lang='en'"...)
-	b = appendAttr(b, "id", a.c.id)
-	b = appendAttr(b, "from", a.setup.Domain)
-	if !h.From.IsZero() {
-		b = appendAttr(b, "to", h.From.String())
-	}
-	b = append(b, '>')
+	b := a.setup.header(a.c.id, h.From)
 	if bad == nil {
 		b = append(b, "<stream:features>"...)
 		for _, f := range a.features() {
@@ -162,6 +204,7 @@ func (a *accept) stream() error {
 		}
 		b = append(b, "</stream:features>"...)
 	}
+	a.opened = true
 	if _, err := a.c.nc.Write(b); err != nil {
 		return err
 	}
@@ -247,15 +290,28 @@ func (a *accept) beforeLogin() error {
 				return err
 			}
 		case st.Kind == KindIQ && a.setup.Register != nil && st.Has(NSRegister, "query"):
-			if el := a.setup.Register(st); el != nil {
+			if el := a.setup.Register(a.c.Addr(), st); el != nil {
 				if err := a.send(el); err != nil {
 					return err
 				}
+			}
+		case st.Name == Name{NSSM, "enable"}, st.Name == Name{NSSM, "resume"}:
+			if err := a.tooEarly(); err != nil {
+				return err
 			}
 		default:
 			return &StreamError{Cond: StreamNotAuthorized} // RFC 6120 §4.9.3.12
 		}
 	}
+}
+
+// tooEarly refuses stream management before there is what it counts (XEP-0198
+// §3, §5): the stream lives on.
+func (a *accept) tooEarly() error {
+	if a.tries++; a.tries > triesMax {
+		return &StreamError{Cond: StreamPolicyViolation}
+	}
+	return a.send(El(NSSM, "failed").Add(El(NSStanzas, string(UnexpectedRequest))))
 }
 
 func (a *accept) send(el *Element) error {
@@ -272,41 +328,6 @@ func (a *accept) next() (*Element, error) {
 
 // ALPN of direct TLS (XEP-0368 §4).
 const ALPN = "xmpp-client"
-
-// The channel bindings that we can do (XEP-0440).
-const (
-	cbExporter = "tls-exporter"         // RFC 9266
-	cbEndPoint = "tls-server-end-point" // RFC 5929 §4
-)
-
-// bindings gives the channel-binding data of a connection. The certificate is
-// the one that the server showed.
-func bindings(cs *tls.ConnectionState, cert *x509.Certificate) map[string][]byte {
-	m := map[string][]byte{}
-	if cs.Version == tls.VersionTLS13 {
-		if b, err := cs.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32); err == nil {
-			m[cbExporter] = b
-		}
-	}
-	if cert != nil {
-		h := endPointHash(cert)
-		h.Write(cert.Raw)
-		m[cbEndPoint] = h.Sum(nil)
-	}
-	return m
-}
-
-// endPointHash is RFC 5929 §4.1: the signature's own hash, but SHA-256 for the
-// weak ones and for those without one.
-func endPointHash(c *x509.Certificate) hash.Hash {
-	switch c.SignatureAlgorithm {
-	case x509.SHA384WithRSA, x509.ECDSAWithSHA384, x509.SHA384WithRSAPSS:
-		return sha512.New384()
-	case x509.SHA512WithRSA, x509.ECDSAWithSHA512, x509.SHA512WithRSAPSS:
-		return sha512.New()
-	}
-	return sha256.New()
-}
 
 // tlsConfig is the shared configuration of all sockets of a kind: one of its
 // own for each socket would cost more memory than the rest of an idle session.
@@ -346,9 +367,11 @@ func (s *Setup) shown() *x509.Certificate {
 // upgrade makes the server's side of TLS.
 func (a *accept) upgrade() error {
 	t := tls.Server(a.c.nc, a.setup.tlsConfig(a.direct))
+	a.mute = true
 	if err := t.Handshake(); err != nil {
 		return err
 	}
+	a.mute = false
 	cs := t.ConnectionState()
 	a.bindings = bindings(&cs, a.setup.shown())
 	a.c.nc = t

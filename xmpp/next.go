@@ -99,7 +99,12 @@ type skipper struct {
 	end   bool // in an end tag
 	quote byte
 	prev  byte
+	n     int // bytes passed over
 }
+
+// skipMax is how many times its limit a stanza is passed over; then it counts
+// as one that does not end.
+const skipMax = 64
 
 type skipState uint8
 
@@ -146,6 +151,9 @@ func (d *Decoder) skipOn(s *Stanza) (bool, error) {
 			d.drop = i + 1
 			return true, errTooLong(d.lim.Bytes)
 		}
+	}
+	if d.skip.n += len(k.buf); d.skip.n > skipMax*d.lim.Bytes {
+		return false, errTooMuch
 	}
 	k.buf = k.buf[:0]
 	return false, nil

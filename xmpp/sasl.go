@@ -39,7 +39,7 @@ func (a *accept) saslOne() (done bool, err error) {
 	}
 	x, err := a.begin(el.Get("mechanism"))
 	if err != nil {
-		return a.failed(NSSASL, "", err)
+		return a.failed(NSSASL, err)
 	}
 	say := func(kind string, b []byte) error { return a.send(El(NSSASL, kind).WithText(encode64(b))) }
 	text := el.Text()
@@ -48,13 +48,13 @@ func (a *accept) saslOne() (done bool, err error) {
 			return false, err
 		}
 		if text, err = a.response(NSSASL); err != nil {
-			return a.failed(NSSASL, "", err)
+			return a.failed(NSSASL, err)
 		}
 	}
 	for {
 		out, err := x.decoded(text)
 		if err != nil {
-			return a.failed(NSSASL, x.user, err)
+			return a.failed(NSSASL, err)
 		}
 		if x.ok {
 			a.welcome(x.user)
@@ -64,7 +64,7 @@ func (a *accept) saslOne() (done bool, err error) {
 			return false, err
 		}
 		if text, err = a.response(NSSASL); err != nil {
-			return a.failed(NSSASL, x.user, err)
+			return a.failed(NSSASL, err)
 		}
 	}
 }
@@ -87,33 +87,50 @@ func (a *accept) welcome(user string) {
 	a.c.dec.Restart()
 }
 
-// decoded waits where failures made login slow, and takes one message.
+// decoded takes one message of the client.
 func (x *exchange) decoded(text string) ([]byte, error) {
 	b, err := decode64(text)
 	if err != nil {
 		return nil, &AuthError{Cond: "incorrect-encoding"}
 	}
-	fresh := x.conv == nil
 	out, err := x.step(b)
-	if fresh && x.user != "" && x.a.setup.Allow != nil {
-		if w := x.a.setup.Allow(x.a.c.Addr(), x.user); w > 0 {
-			time.Sleep(w)
-		}
+	if x.ok && x.a.setup.Proved != nil {
+		x.a.setup.Proved(x.a.c.Addr(), x.user, x.device)
 	}
 	return out, err
 }
 
+// attempt waits where failures made login slow. It comes before the account is
+// looked up, so that it takes the same time whether there is one.
+func (x *exchange) attempt() error {
+	if x.a.setup.Attempt == nil {
+		return nil
+	}
+	wait, ok := x.a.setup.Attempt(x.a.c.Addr(), x.user, x.device)
+	if !ok {
+		return &AuthError{Cond: "temporary-auth-failure", Text: "too many failed logins; try again later"}
+	}
+	if wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-x.a.gone:
+		}
+	}
+	return nil
+}
+
 // failed answers a wrong login; the third one closes the socket.
-func (a *accept) failed(ns, user string, err error) (bool, error) {
+func (a *accept) failed(ns string, err error) (bool, error) {
 	var wrong *AuthError
 	if !errors.As(err, &wrong) {
 		return false, err
 	}
 	a.tries++
-	if a.setup.Failed != nil && user != "" && wrong.Cond == errAuth.Cond {
-		a.setup.Failed(a.c.Addr(), user)
+	el := El(ns, "failure").Add(El(NSSASL, wrong.Cond))
+	if wrong.Text != "" {
+		el.Add(El(ns, "text").WithText(wrong.Text))
 	}
-	if err := a.send(El(ns, "failure").Add(El(NSSASL, wrong.Cond))); err != nil {
+	if err := a.send(el); err != nil {
 		return false, err
 	}
 	if a.tries >= triesMax {
@@ -130,21 +147,22 @@ func (a *accept) saslTwo() (done bool, err error) {
 	}
 	x, err := a.begin(el.Get("mechanism"))
 	if err != nil {
-		return a.failed(NSSASL2, "", err)
+		return a.failed(NSSASL2, err)
 	}
+	x.device = el.Child(NSSASL2, "user-agent").Get("id")
 	text := el.Child(NSSASL2, "initial-response").Text()
 	if el.Child(NSSASL2, "initial-response") == nil {
 		if err := a.send(El(NSSASL2, "challenge")); err != nil {
 			return false, err
 		}
 		if text, err = a.response(NSSASL2); err != nil {
-			return a.failed(NSSASL2, "", err)
+			return a.failed(NSSASL2, err)
 		}
 	}
 	for {
 		out, err := x.decoded(text)
 		if err != nil {
-			return a.failed(NSSASL2, x.user, err)
+			return a.failed(NSSASL2, err)
 		}
 		if x.ok {
 			return true, a.finish(el, x.user, out)
@@ -153,7 +171,7 @@ func (a *accept) saslTwo() (done bool, err error) {
 			return false, err
 		}
 		if text, err = a.response(NSSASL2); err != nil {
-			return a.failed(NSSASL2, x.user, err)
+			return a.failed(NSSASL2, err)
 		}
 	}
 }
@@ -252,6 +270,10 @@ func (a *accept) beforeBind() error {
 				return err
 			}
 			if err := a.send(answer); err != nil || a.state == Ready {
+				return err
+			}
+		case st.Name == Name{NSSM, "enable"}:
+			if err := a.tooEarly(); err != nil {
 				return err
 			}
 		case st.Kind == KindIQ && st.Type == "set" && el.Child(NSBind, "bind") != nil:

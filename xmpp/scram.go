@@ -7,6 +7,9 @@ import (
 	"crypto/rand"
 	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"hash"
@@ -106,8 +109,10 @@ type exchange struct {
 	conv *scram.ServerConversation
 	user string // local part, prepared
 	real bool   // the account exists
-	done bool
-	ok   bool
+
+	device string // what the client says it is (XEP-0388 §2.3)
+	done   bool
+	ok     bool
 }
 
 var errAuth = &AuthError{Cond: "not-authorized"}
@@ -186,18 +191,24 @@ func (x *exchange) whois(name, authzid string) error {
 }
 
 func (x *exchange) credentials() (Verifier, error) {
+	if err := x.attempt(); err != nil {
+		return Verifier{}, err
+	}
 	c, err := x.a.setup.Lookup(x.user)
 	x.real = err == nil
 	if errors.Is(err, ErrNoUser) {
 		c, err = fake(x.user), nil
 	}
-	return x.m.pick(c), err
+	if err != nil {
+		return Verifier{}, &AuthError{Cond: "temporary-auth-failure"}
+	}
+	return x.m.pick(c), nil
 }
 
 func (x *exchange) converse(gs2 string) error {
 	v, err := x.credentials()
 	if err != nil {
-		return &AuthError{Cond: "temporary-auth-failure"}
+		return err
 	}
 	srv, err := x.m.hash.NewServer(func(string) (scram.StoredCredentials, error) {
 		return scram.StoredCredentials{
@@ -236,7 +247,7 @@ func (x *exchange) plain(in []byte) error {
 	}
 	v, err := x.credentials()
 	if err != nil {
-		return &AuthError{Cond: "temporary-auth-failure"}
+		return err
 	}
 	cl, err := scram.SHA256.NewClient("x", f[2], "")
 	if err != nil {
@@ -258,3 +269,38 @@ func decode64(s string) ([]byte, error) {
 }
 
 func encode64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
+
+// The channel bindings that we can do (XEP-0440).
+const (
+	cbExporter = "tls-exporter"         // RFC 9266
+	cbEndPoint = "tls-server-end-point" // RFC 5929 §4
+)
+
+// bindings gives the channel-binding data of a connection. The certificate is
+// the one that the server showed.
+func bindings(cs *tls.ConnectionState, cert *x509.Certificate) map[string][]byte {
+	m := map[string][]byte{}
+	if cs.Version == tls.VersionTLS13 {
+		if b, err := cs.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32); err == nil {
+			m[cbExporter] = b
+		}
+	}
+	if cert != nil {
+		h := endPointHash(cert)
+		h.Write(cert.Raw)
+		m[cbEndPoint] = h.Sum(nil)
+	}
+	return m
+}
+
+// endPointHash is RFC 5929 §4.1: the signature's own hash, but SHA-256 for the
+// weak ones and for those without one.
+func endPointHash(c *x509.Certificate) hash.Hash {
+	switch c.SignatureAlgorithm {
+	case x509.SHA384WithRSA, x509.ECDSAWithSHA384, x509.SHA384WithRSAPSS:
+		return sha512.New384()
+	case x509.SHA512WithRSA, x509.ECDSAWithSHA512, x509.SHA512WithRSAPSS:
+		return sha512.New()
+	}
+	return sha256.New()
+}

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"reflect"
 	"strings"
 	"time"
 
 	"github.com/BurntSushi/toml"
+
+	"sotto/relay"
 )
 
 // Config is all of sottod.toml. Left empty, it runs a private server on
@@ -27,6 +30,10 @@ type Config struct {
 	Register  bool     `toml:"register" doc:"Let anybody who can connect make an account (XEP-0077)."`
 	KeepMail  string   `toml:"keep_mail" doc:"How long an undelivered message waits, as 720h. Then the sender is told and it is deleted."`
 	Resume    string   `toml:"resume" doc:"How long a client that lost its connection may resume its session."`
+	Strangers int      `toml:"strangers" doc:"Connections that have not logged in yet, in all. Beyond it the oldest one goes."`
+	PerSource int      `toml:"strangers_per_address" doc:"The same, from one address. People behind one address who have logged in are not counted."`
+	LoginTime string   `toml:"login_time" doc:"How long a connection may take to log in."`
+	Trusted   []string `toml:"trusted" doc:"Networks not counted by address, as those of proxies and Tor; limits of accounts hold for them, too."`
 	Admin     string   `toml:"admin" doc:"Socket for sottod user and sottod status. Empty: admin.sock in the data folder."`
 	LogLevel  string   `toml:"log" doc:"debug, info, warn or error. Only debug names people."`
 }
@@ -34,7 +41,8 @@ type Config struct {
 func defaults() Config {
 	return Config{
 		Domain: "localhost", Data: "data", Listen: []string{"127.0.0.1:5222"}, ListenTLS: []string{"127.0.0.1:5223"},
-		E2E: "required", KeepMail: "720h", Resume: "10m", LogLevel: "info",
+		E2E: "required", KeepMail: "720h", Resume: "10m",
+		Strangers: 4096, PerSource: 256, LoginTime: "30s", Trusted: []string{"127.0.0.0/8", "::1/128"}, LogLevel: "info",
 	}
 }
 
@@ -70,12 +78,30 @@ func (c *Config) check() error {
 	if (c.Cert == "") != (c.Key == "") {
 		return errors.New("cert and key belong together; give both or none")
 	}
-	for name, v := range map[string]string{"keep_mail": c.KeepMail, "resume": c.Resume} {
+	for name, v := range map[string]string{"keep_mail": c.KeepMail, "resume": c.Resume, "login_time": c.LoginTime} {
 		if d, err := time.ParseDuration(v); err != nil || d <= 0 {
 			return fmt.Errorf("%s is %q; write a time like 720h or 10m", name, v)
 		}
 	}
+	if c.Strangers < 16 || c.PerSource < 1 {
+		return errors.New("strangers must be at least 16, strangers_per_address at least 1")
+	}
+	for _, n := range c.Trusted {
+		if _, err := netip.ParsePrefix(n); err != nil {
+			return fmt.Errorf("trusted has %q; write networks like 192.0.2.0/24", n)
+		}
+	}
 	return nil
+}
+
+// limits are checked already.
+func (c *Config) limits() relay.Limits {
+	l := relay.Limits{Strangers: c.Strangers, PerAddress: c.PerSource}
+	for _, n := range c.Trusted {
+		p, _ := netip.ParsePrefix(n)
+		l.Trusted = append(l.Trusted, p)
+	}
+	return l
 }
 
 // sample prints the defaults with their texts.

@@ -61,9 +61,10 @@ func (s *server) build() error {
 	}
 	keep, _ := time.ParseDuration(s.conf.KeepMail)
 	park, _ := time.ParseDuration(s.conf.Resume)
+	login, _ := time.ParseDuration(s.conf.LoginTime)
 	o := relay.Options{
 		Domain: s.conf.Domain, Store: s.store, TLS: conf, Log: slog.Default(),
-		E2E: s.conf.E2E == "required", Park: park, KeepMail: keep,
+		E2E: s.conf.E2E == "required", Park: park, KeepMail: keep, Deadline: login, Limits: s.conf.limits(),
 	}
 	if s.conf.Register {
 		o.Register = account.Registrar(s.store)
