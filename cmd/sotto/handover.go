@@ -63,7 +63,7 @@ func (p *profile) alone(ctx context.Context, r *request, wire func(bool, *xmpp.E
 	err = d.do(ctx, r, say)
 	queued, bad := d.close()
 	if queued > 0 && r.Verb != "send" {
-		err = errors.Join(err, say(answer{Done: &done{Did: "queued", Say: queuedText(queued)}}))
+		err = errors.Join(err, say(answer{Done: &done{Did: "queued", Count: queued, Say: queuedText(queued)}}))
 	}
 	return errors.Join(err, bad)
 }

@@ -31,8 +31,8 @@ func (d *desk) devices(ctx context.Context, r *request, say func(answer) error) 
 		return err
 	}
 	if who == self {
-		me := &device{User: self, Device: d.client.Device(), Fingerprint: d.client.Fingerprint(), Trust: "this", Listed: on[d.client.Device()]}
-		if err := say(answer{Device: me}); err != nil {
+		me, err := d.self()
+		if err = errors.Join(err, say(answer{Device: me})); err != nil {
 			return err
 		}
 	}
@@ -49,6 +49,13 @@ func (d *desk) devices(ctx context.Context, r *request, say func(answer) error) 
 		return &failure{Code: exitUser, What: who + " has no device that reads encrypted messages, or there is no such account"}
 	}
 	return bad
+}
+
+// self is the device that we are.
+func (d *desk) self() (*device, error) {
+	me := d.client.Device()
+	on, err := d.client.Listed(d.client.Self())
+	return &device{User: d.client.Self(), Device: me, Fingerprint: d.client.Fingerprint(), Trust: "this", Listed: on[me]}, err
 }
 
 // meet gets somebody's keys as they are now.

@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -128,15 +127,9 @@ func (l *loginCmd) keep(ctx context.Context, p *profile, word string, ca []byte,
 
 // introduce says what device this is now.
 func (d *desk) introduce(say func(answer) error) error {
-	on, err := d.client.Listed(d.client.Self())
-	if err != nil {
-		return err
-	}
-	me := &device{User: d.client.Self(), Device: d.client.Device(), Fingerprint: d.client.Fingerprint(), Trust: "this", Listed: on[d.client.Device()]}
-	if err := say(answer{Done: &done{Did: "logged in", Who: d.client.Self(), Say: "as " + d.p.Device}}); err != nil {
-		return err
-	}
-	return say(answer{Device: me})
+	me, err := d.self()
+	me.Name = d.p.Device
+	return errors.Join(err, say(answer{Device: me}))
 }
 
 // readPassword asks on a terminal, or takes one line from a pipe.
@@ -154,5 +147,3 @@ func readPassword(who string) (string, error) {
 	}
 	return line, nil
 }
-
-func (d *done) text() string { return fmt.Sprintf("%s %s: %s", d.Did, d.Who, d.Say) }

@@ -88,13 +88,10 @@ func (c *cli) run(ctx context.Context, args []string, out, notes io.Writer) (err
 	}
 	defer func() { err = errors.Join(err, closeWire()) }()
 	verb, _, _ := strings.Cut(command, " ")
-	say := newPrinter(out, notes, c.JSON, verb).show
+	print := newPrinter(out, notes, p, c.JSON, verb)
+	say := print.show
 	if verb == "login" {
-		err = c.Login.run(ctx, p, wire, say)
-		if err == nil && !c.JSON {
-			fmt.Fprintf(out, "\nNext:\n    %s send bob hello\n    %s listen\n", p.as, p.as)
-		}
-		return err
+		return c.Login.run(ctx, p, wire, say)
 	}
 	r, err := c.request(p, verb)
 	if err != nil {
@@ -107,6 +104,9 @@ func (c *cli) run(ctx context.Context, args []string, out, notes io.Writer) (err
 	err = ask(r, say)
 	if errors.Is(err, context.Canceled) && verb == "listen" {
 		return nil
+	}
+	if errors.Is(err, context.Canceled) && verb == "send" {
+		return print.interrupted(r.ID)
 	}
 	return err
 }

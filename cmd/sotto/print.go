@@ -19,14 +19,15 @@ import (
 type printer struct {
 	out, notes io.Writer // notes: what is not the answer, as "not connected"
 	json       bool
+	me         *profile
 	verb       string
 	last       map[string]client.State // of each message of ours, so that no hop is shown twice
 	here       map[string]string       // of each contact, what was shown last
 	now        func() time.Time
 }
 
-func newPrinter(out, notes io.Writer, asJSON bool, verb string) *printer {
-	return &printer{out: out, notes: notes, json: asJSON, verb: verb, last: map[string]client.State{}, here: map[string]string{}, now: time.Now}
+func newPrinter(out, notes io.Writer, me *profile, asJSON bool, verb string) *printer {
+	return &printer{out: out, notes: notes, me: me, json: asJSON, verb: verb, last: map[string]client.State{}, here: map[string]string{}, now: time.Now}
 }
 
 func (p *printer) show(a answer) error {
@@ -46,15 +47,17 @@ func (p *printer) show(a answer) error {
 		text = p.message(a.Message)
 	case a.Contact != nil:
 		text = p.contact(a.Contact)
+	case a.Device != nil && p.verb == "login":
+		text = p.welcome(a.Device)
 	case a.Device != nil:
-		text = deviceText(a.Device)
+		text = p.device(a.Device)
 	case a.Safety != nil:
 		text = safetyText(a.Safety)
 	case a.Done != nil && a.Done.Did == "queued":
 		_, err := fmt.Fprintln(p.notes, "sotto:", a.Done.Say)
 		return err
 	case a.Done != nil:
-		text = a.Done.text()
+		text = fmt.Sprintf("%s %s: %s", a.Done.Did, a.Done.Who, a.Done.Say)
 	}
 	if text == "" {
 		return nil
@@ -113,6 +116,18 @@ func (p *printer) hop(e *client.Event) string {
 	return fmt.Sprintf("%s  %-9s  %s", e.At.Local().Format("15:04:05.000"), m.State, text)
 }
 
+// interrupted says how far a message has come when nobody waits any more.
+func (p *printer) interrupted(id string) error {
+	state, has := p.last[id]
+	switch {
+	case !has:
+		return &failure{Code: exitUser, What: "interrupted; the message was not kept"}
+	case state == client.Queued:
+		return &failure{Code: exitUser, What: "interrupted; the message is queued and goes out with the next command"}
+	}
+	return &failure{Code: exitUser, What: "interrupted; the message is " + state.String()}
+}
+
 // happened is one event as listen shows it; empty for what people need not see.
 func (p *printer) happened(e *client.Event) string {
 	at := e.At.Local().Format("15:04:05")
@@ -130,11 +145,11 @@ func (p *printer) happened(e *client.Event) string {
 	case client.Presence:
 		return p.presence(at, e)
 	case client.Asked:
-		return at + "  " + e.Chat + " asks to be your contact (sotto add " + e.Chat + ")"
+		return at + "  " + e.Chat + " asks to be your contact: " + p.me.as + " add " + e.Chat
 	case client.Unreadable:
 		return at + "  a message from " + e.Chat + " could not be read: " + e.Why
 	case client.NewDevice:
-		return fmt.Sprintf("%s  %s has another device: %d (sotto verify %s)", at, e.Chat, e.Device, e.Chat)
+		return fmt.Sprintf("%s  %s has another device, %d: %s verify %s", at, e.Chat, e.Device, p.me.as, e.Chat)
 	case client.Offline:
 		fmt.Fprintln(p.notes, "sotto: not connected, trying again:", e.Why)
 	case client.Ready:
@@ -199,11 +214,11 @@ func (p *printer) contact(c *contact) string {
 	case c.Online:
 		here = showText(c.Show)
 	case c.Wants:
-		here = "asks to be your contact: sotto add " + c.JID
+		here = "asks to be your contact: " + p.me.as + " add " + c.JID
 	case c.Ask:
 		here = "asked, no answer yet"
 	case c.Sub == "none" || c.Sub == "from":
-		here = "not a contact: sotto add " + c.JID
+		here = "not a contact"
 	case !c.Seen.IsZero():
 		here = "last seen " + client.Ago(c.Seen, p.now())
 	}
@@ -212,12 +227,26 @@ func (p *printer) contact(c *contact) string {
 		name = c.Name + " <" + c.JID + ">"
 	}
 	if c.Unread > 0 {
-		here += fmt.Sprintf(", %d unread", c.Unread)
+		here = fmt.Sprintf("%d unread, %s", c.Unread, here)
 	}
 	return fmt.Sprintf("%-30s  %s", printable(name), here)
 }
 
-func deviceText(d *device) string {
+// welcome is what login says at the end.
+func (p *printer) welcome(d *device) string {
+	other := "bob"
+	if p.me.who.Local == other {
+		other = "alice"
+	}
+	return fmt.Sprintf(`logged in as %s; this is device %d, %q
+its fingerprint   %s
+
+Next:
+    %s send %s hello
+    %s listen`, d.User, d.Device, d.Name, d.Fingerprint, p.me.as, other, p.me.as)
+}
+
+func (p *printer) device(d *device) string {
 	trust := d.Trust
 	if trust == "this" {
 		trust = "this device"
@@ -227,7 +256,7 @@ func deviceText(d *device) string {
 	}
 	text := fmt.Sprintf("%-10d  %s  %s", d.Device, d.Fingerprint, trust)
 	if d.Changed != "" {
-		text += fmt.Sprintf("\n%-10s  %s  ANOTHER KEY claims this number; compare: sotto verify %s", "", d.Changed, d.User)
+		text += fmt.Sprintf("\n%-10s  %s  ANOTHER KEY claims this number; compare: %s verify %s", "", d.Changed, p.me.as, d.User)
 	}
 	return text
 }

@@ -182,9 +182,13 @@ func trustOnly(text []byte, name string) (*tls.Config, error) {
 
 // unlock opens the vault; a new one gets the lock that is asked for.
 func (p *profile) unlock(lock vault.Lock) (*vault.Disk, error) {
-	return vault.Open(p.file("vault"), vault.Unlock{
+	v, err := vault.Open(p.file("vault"), vault.Unlock{
 		New: lock, Entry: p.who.String() + " " + p.Agent, Ask: askPassphrase, Wait: 100 * time.Millisecond,
 	})
+	if errors.Is(err, vault.ErrLocked) {
+		return nil, &failure{Code: exitUser, What: err.Error(), Hint: "if it is lost, so are these keys: remove " + p.dir + " and log in as a new device"}
+	}
+	return v, err
 }
 
 func askPassphrase(fresh bool) (string, error) {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -53,6 +54,7 @@ type contact struct {
 type device struct {
 	User        string    `json:"user"`
 	Device      uint32    `json:"device"`
+	Name        string    `json:"name,omitempty"` // of this device
 	Fingerprint string    `json:"fingerprint"`
 	Trust       string    `json:"trust"` // this, first-use, undecided, verified, distrusted
 	Listed      bool      `json:"listed"`
@@ -69,9 +71,10 @@ type safetyNumber struct {
 
 // done is a thing that was done and has no other sign.
 type done struct {
-	Did string `json:"did"`
-	Who string `json:"who,omitempty"`
-	Say string `json:"say,omitempty"`
+	Did   string `json:"did"`
+	Who   string `json:"who,omitempty"`
+	Count int    `json:"count,omitempty"`
+	Say   string `json:"say,omitempty"`
 }
 
 // ending closes the answers on a socket.
@@ -91,8 +94,11 @@ func (f *failure) Error() string { return f.What }
 // failureOf gives any error a code.
 func failureOf(err error) *failure {
 	var f *failure
-	if err == nil || errors.As(err, &f) {
+	switch {
+	case err == nil || errors.As(err, &f):
 		return f
+	case errors.Is(err, context.Canceled):
+		return &failure{Code: exitUser, What: "interrupted"}
 	}
 	return &failure{Code: exitUser, What: err.Error()}
 }

@@ -4,15 +4,9 @@ package client
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
-	"math/big"
-	"net"
 	"os"
 	"strings"
 	"sync"
@@ -21,13 +15,7 @@ import (
 
 	"sotto/crypto/omemo"
 	"sotto/crypto/vault"
-	"sotto/offline"
-	"sotto/relay"
-	"sotto/relay/account"
-	"sotto/relay/block"
-	"sotto/relay/info"
-	"sotto/relay/pep"
-	"sotto/relay/roster"
+	"sotto/internal/town"
 	"sotto/xmpp"
 )
 
@@ -36,70 +24,18 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// town is a real server on a loopback port.
-type town struct {
-	t     *testing.T
-	dir   string
-	addr  string
-	roots *x509.CertPool
-	cert  tls.Certificate
-	store *offline.Store
-	relay *relay.Server
+// street is a town with the people of a test.
+type street struct {
+	*town.Town
+	t *testing.T
 }
 
-func newTown(t *testing.T, users ...string) *town {
-	o := &town{t: t, dir: t.TempDir(), addr: "127.0.0.1:0", roots: x509.NewCertPool()}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	o.must(err)
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
-	o.must(err)
-	x, err := x509.ParseCertificate(der)
-	o.must(err)
-	o.roots.AddCert(x)
-	o.cert = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-	o.open()
-	for _, u := range users {
-		o.must(account.Create(o.store, u, "secret-"+u))
-	}
-	t.Cleanup(o.close)
-	return o
-}
+func newTown(t *testing.T, users ...string) *street { return &street{town.New(t, users...), t} }
 
-func (o *town) must(err error) {
+func (o *street) must(err error) {
 	o.t.Helper()
 	if err != nil {
 		o.t.Fatal(err)
-	}
-}
-
-func (o *town) open() {
-	log := slog.New(slog.DiscardHandler)
-	var err error
-	o.store, err = offline.Open(o.dir, offline.Options{Shards: 2, Log: log})
-	o.must(err)
-	o.relay, err = relay.New(relay.Options{Domain: "localhost", Store: o.store, Log: log, E2E: true,
-		TLS: &tls.Config{Certificates: []tls.Certificate{o.cert}}})
-	o.must(err)
-	info.Add(o.relay)
-	roster.Add(o.relay)
-	block.Add(o.relay)
-	pep.Add(o.relay)
-	l, err := net.Listen("tcp", o.addr)
-	o.must(err)
-	o.addr = l.Addr().String()
-	go o.relay.Serve(context.Background(), l, false)
-}
-
-func (o *town) close() {
-	ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
-	defer stop()
-	if err := o.relay.Shutdown(ctx); err != nil {
-		o.t.Error(err)
-	}
-	if err := o.store.Close(); err != nil {
-		o.t.Error(err)
 	}
 }
 
@@ -116,13 +52,13 @@ type person struct {
 	more   chan struct{}
 }
 
-func (o *town) person(user string, store vault.Store) *person {
+func (o *street) person(user string, store vault.Store) *person {
 	o.t.Helper()
 	p := &person{t: o.t, store: store, more: make(chan struct{}, 1), ended: make(chan error, 1)}
 	var err error
 	p.Client, err = Open(Options{
-		Account: xmpp.MustJID(user + "@localhost"), Password: "secret-" + user, Addr: o.addr,
-		TLS: &tls.Config{RootCAs: o.roots}, AgentID: fmt.Sprintf("%s-%p", user, store), Device: "test", Store: store,
+		Account: xmpp.MustJID(user + "@localhost"), Password: "secret-" + user, Addr: o.Addr,
+		TLS: &tls.Config{RootCAs: o.Roots}, AgentID: fmt.Sprintf("%s-%p", user, store), Device: "test", Store: store,
 		Log:     slog.New(slog.NewTextHandler(o.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		OnEvent: p.take,
 	})
@@ -338,9 +274,9 @@ func TestServerRestart(t *testing.T) {
 	a.sends("bob", "before")
 	b.reads("before")
 	for i := range 3 {
-		o.close()
+		o.Close()
 		m := a.sends("bob", fmt.Sprint("while down ", i))
-		o.open()
+		o.Open()
 		b.reads(fmt.Sprint("while down ", i))
 		a.ticks(m, Delivered)
 	}

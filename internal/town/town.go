@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package town is a real server on a loopback port, for tests of what talks to one.
+//
+// Promise: Close and Open again keep the address and all data.
+//
+// Spec:     none.
+// Runs:     the server's goroutines, until the test ends.
+// Touches:  a temporary folder, one port.
+// Imports:  sotto/relay and its features, sotto/offline.
+package town
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"log/slog"
+	"math/big"
+	"net"
+	"testing"
+	"time"
+
+	"sotto/offline"
+	"sotto/relay"
+	"sotto/relay/account"
+	"sotto/relay/block"
+	"sotto/relay/info"
+	"sotto/relay/pep"
+	"sotto/relay/roster"
+)
+
+// Town is the server of the domain localhost.
+type Town struct {
+	t     testing.TB
+	cert  tls.Certificate
+	open  bool
+	Dir   string // the data folder
+	Addr  string // for STARTTLS
+	Roots *x509.CertPool
+	CA    []byte // Roots, as PEM
+	Store *offline.Store
+	Relay *relay.Server
+}
+
+// New opens a server with accounts; the password of alice is secret-alice.
+func New(t testing.TB, users ...string) *Town {
+	o := &Town{t: t, Dir: t.TempDir(), Addr: "127.0.0.1:0", Roots: x509.NewCertPool()}
+	o.certify()
+	o.Open()
+	for _, u := range users {
+		o.must(account.Create(o.Store, u, "secret-"+u))
+	}
+	t.Cleanup(o.Close)
+	return o
+}
+
+func (o *Town) must(err error) {
+	o.t.Helper()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+func (o *Town) certify() {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	o.must(err)
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	o.must(err)
+	o.CA = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	o.Roots.AppendCertsFromPEM(o.CA)
+	o.cert = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// Open starts the server, again on the same port.
+func (o *Town) Open() {
+	o.t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	var err error
+	o.Store, err = offline.Open(o.Dir, offline.Options{Shards: 2, Log: log})
+	o.must(err)
+	o.Relay, err = relay.New(relay.Options{Domain: "localhost", Store: o.Store, Log: log, E2E: true,
+		TLS: &tls.Config{Certificates: []tls.Certificate{o.cert}}})
+	o.must(err)
+	info.Add(o.Relay)
+	roster.Add(o.Relay)
+	block.Add(o.Relay)
+	pep.Add(o.Relay)
+	l, err := net.Listen("tcp", o.Addr)
+	o.must(err)
+	o.Addr = l.Addr().String()
+	go o.Relay.Serve(context.Background(), l, false)
+	o.open = true
+}
+
+// Close stops the server; closed twice is closed.
+func (o *Town) Close() {
+	if !o.open {
+		return
+	}
+	o.open = false
+	ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
+	defer stop()
+	if err := o.Relay.Shutdown(ctx); err != nil {
+		o.t.Error(err)
+	}
+	if err := o.Store.Close(); err != nil {
+		o.t.Error(err)
+	}
+}
