@@ -123,7 +123,7 @@ func (s *sendCmd) text() (string, error) {
 		}
 		text = strings.TrimRight(string(b), "\r\n")
 	}
-	if text == "" {
+	if strings.TrimSpace(text) == "" {
 		return "", &failure{Code: exitUsage, What: "the message is empty"}
 	}
 	return text, nil

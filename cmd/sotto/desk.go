@@ -33,7 +33,7 @@ type desk struct {
 	ended chan struct{} // closed when the client has given up; why says why
 	mu    sync.Mutex
 	feeds []*feed
-	lost  string // why there is no connection
+	state client.Event // how the connection is: ready or offline
 	why   error
 }
 
@@ -127,10 +127,18 @@ func (d *desk) heard(e client.Event) {
 	defer d.mu.Unlock()
 	switch e.Kind {
 	case client.Offline:
-		d.lost = e.Why
+		d.state = e
 	case client.Online:
-		d.lost = ""
+		d.state = client.Event{}
+		select {
+		case <-d.ready: // a session that goes on needs no second login
+			d.state = client.Event{Kind: client.Ready, At: e.At}
+		default:
+		}
 	case client.Ready:
+		if d.state.Kind != client.Ready {
+			d.state = e
+		}
 		select {
 		case <-d.ready:
 		default:
@@ -152,11 +160,15 @@ type feed struct {
 	events []client.Event
 }
 
+// listen opens a feed; it begins with how the connection is.
 func (d *desk) listen() *feed {
 	f := &feed{d: d, more: make(chan struct{}, 1)}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.feeds = append(d.feeds, f)
+	if d.state.Kind != "" {
+		f.put(d.state)
+	}
 	return f
 }
 
@@ -243,10 +255,10 @@ func (d *desk) unreachable(ctx context.Context) error {
 func (d *desk) reason() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.lost == "" {
+	if d.state.Why == "" {
 		return "it does not answer"
 	}
-	return d.lost
+	return d.state.Why
 }
 
 // do carries out one request.

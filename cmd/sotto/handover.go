@@ -27,7 +27,7 @@ var (
 
 // busyFor is how long a command waits for a process that has the vault open
 // and does not serve, as a login.
-const busyFor = 10 * time.Second
+var busyFor = 10 * time.Second
 
 // ask has a request carried out, by the process that has the vault or by us.
 // When that process ends before the request does, it is asked again elsewhere.

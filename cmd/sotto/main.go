@@ -26,7 +26,7 @@ type cli struct {
 	As    string `env:"SOTTO_AS" placeholder:"WHO" help:"Who you are: alice, or alice@example.org."`
 	JSON  bool   `name:"json" help:"One JSON object per line, for scripts."`
 	Debug bool   `help:"Say on stderr what the connection does."`
-	Wire  string `type:"path" placeholder:"FILE" help:"Add every stanza that is sent and received to FILE, to look for faults."`
+	Wire  string `type:"path" placeholder:"FILE" help:"Add all stanzas to FILE, to look for faults."`
 
 	Login    loginCmd    `cmd:"" help:"Log in on this machine, or change password and server."`
 	Send     sendCmd     `cmd:"" help:"Send a message and say how far it has come."`
@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, out, notes io.Writer) int {
 	switch {
 	case f == nil, errors.Is(err, errHelp):
 		return 0
-	case c.JSON:
+	case c.JSON || slices.Contains(args, "--json"):
 		b, _ := json.Marshal(f)
 		fmt.Fprintf(out, "%s\n", b)
 		return f.Code

@@ -21,6 +21,7 @@ type printer struct {
 	json       bool
 	me         *profile
 	verb       string
+	up         bool                    // connected, as was said last
 	last       map[string]client.State // of each message of ours, so that no hop is shown twice
 	here       map[string]string       // of each contact, what was shown last
 	now        func() time.Time
@@ -151,9 +152,13 @@ func (p *printer) happened(e *client.Event) string {
 	case client.NewDevice:
 		return fmt.Sprintf("%s  %s has another device, %d: %s verify %s", at, e.Chat, e.Device, p.me.as, e.Chat)
 	case client.Offline:
+		p.up = false
 		fmt.Fprintln(p.notes, "sotto: not connected, trying again:", e.Why)
-	case client.Ready:
-		fmt.Fprintln(p.notes, "sotto: connected; Ctrl-C ends")
+	case client.Online, client.Ready:
+		if !p.up {
+			fmt.Fprintln(p.notes, "sotto: connected; Ctrl-C ends")
+		}
+		p.up = true
 	}
 	return ""
 }

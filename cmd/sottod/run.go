@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -153,12 +154,27 @@ func (s *server) dev() error {
 			return err
 		}
 	}
-	fmt.Printf(`sottod serves %s. Ctrl-C stops it; the data stays in %s.
+	return s.invite(dir)
+}
 
-Log in with any XMPP client that speaks OMEMO (Gajim, Dino, profanity, ...):
-    address   alice@%s        password  cat %s/alice.password
-    address   bob@%s          password  cat %s/bob.password
+// invite prints the lines to type next, as they are.
+func (s *server) invite(dir string) error {
+	sotto := "sotto"
+	if at := filepath.Dir(os.Args[0]); at != "." || strings.Contains(os.Args[0], "/") {
+		sotto = filepath.Join(at, sotto)
+	}
+	fmt.Printf("sottod serves %s. Ctrl-C stops it; the data stays in %s.\n", s.conf.Domain, s.conf.Data)
+	for i, user := range []string{"alice", "bob"} {
+		fmt.Printf("\nIn a %s terminal, %s:\n", []string{"second", "third"}[i], user)
+		fmt.Printf("    %s -as %s login --server %s --ca %s < %s/%s.password\n", sotto, user, s.conf.Listen[0], caFile(&s.conf), dir, user)
+		fmt.Printf("    %s -as %s listen\n", sotto, user)
+	}
+	fmt.Printf(`
+Then, in any terminal: %s -as alice send bob hello
+
+Or log in with any XMPP client that speaks OMEMO (Gajim, Dino, profanity, ...):
+    address   alice@%s, bob@%s     password  cat %s/alice.password
     server    %s (STARTTLS) or %s (TLS); trust %s
-`, s.conf.Domain, s.conf.Data, s.conf.Domain, dir, s.conf.Domain, dir, s.conf.Listen[0], s.conf.ListenTLS[0], caFile(&s.conf))
+`, sotto, s.conf.Domain, s.conf.Domain, dir, s.conf.Listen[0], s.conf.ListenTLS[0], caFile(&s.conf))
 	return nil
 }

@@ -98,6 +98,12 @@ func (o *Town) Open() {
 	o.open = true
 }
 
+// SetPassword changes a password, as an admin does.
+func (o *Town) SetPassword(user, password string) {
+	o.t.Helper()
+	o.must(account.SetPassword(o.Store, user, password))
+}
+
 // Close stops the server; closed twice is closed.
 func (o *Town) Close() {
 	if !o.open {
