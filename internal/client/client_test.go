@@ -15,7 +15,7 @@ import (
 
 	"sotto/crypto/omemo"
 	"sotto/crypto/vault"
-	"sotto/internal/town"
+	real "sotto/internal/town"
 	"sotto/xmpp"
 )
 
@@ -24,15 +24,15 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// street is a town with the people of a test.
-type street struct {
-	*town.Town
+// town is a real town with the people of a test.
+type town struct {
+	*real.Town
 	t *testing.T
 }
 
-func newTown(t *testing.T, users ...string) *street { return &street{town.New(t, users...), t} }
+func newTown(t *testing.T, users ...string) *town { return &town{real.New(t, users...), t} }
 
-func (o *street) must(err error) {
+func (o *town) must(err error) {
 	o.t.Helper()
 	if err != nil {
 		o.t.Fatal(err)
@@ -52,7 +52,7 @@ type person struct {
 	more   chan struct{}
 }
 
-func (o *street) person(user string, store vault.Store) *person {
+func (o *town) person(user string, store vault.Store) *person {
 	o.t.Helper()
 	p := &person{t: o.t, store: store, more: make(chan struct{}, 1), ended: make(chan error, 1)}
 	var err error
