@@ -20,7 +20,7 @@ const (
 	kindLog     = "log "       // + with: the chat's messages in order
 	kindID      = "message id" // name: direction, with, id; the message's number
 	kindOutbox  = "outbox"     // log: what is to be sent
-	kindLists   = "device lists"
+	kindLists   = "devices by wire"
 	kindRepair  = "repair" // name: user, device; what could not be read
 	kindPeople  = "people"
 	kindRetried = "retried"
@@ -223,12 +223,15 @@ func (b *book) resend() {
 }
 
 // drop gives the change that removes an outbox entry.
-func (b *book) drop(seq uint64) vault.Change {
+func drop(seq uint64) vault.Change { return vault.Change{Kind: kindOutbox, Seq: seq} }
+
+// dropped forgets an entry, after the commit: forgotten before, it would be due
+// once more.
+func (b *book) dropped(seq uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.flying, seq)
 	b.waiting--
-	return vault.Change{Kind: kindOutbox, Seq: seq}
 }
 
 // list are all chats, the latest first.

@@ -144,7 +144,7 @@ func (c *Client) Listed(user string) (map[uint32]bool, error) {
 	l, err := c.knownLists(user)
 	on := map[uint32]bool{}
 	for _, w := range omemo.Wires {
-		for _, d := range l[w] {
+		for _, d := range l.Of[w] {
 			on[d] = true
 		}
 	}

@@ -73,9 +73,28 @@ func (s *session) fetch(ctx context.Context, of, node, item string) (*xmpp.Eleme
 }
 
 // lists are the devices of an account by wire.
-type lists [2][]uint32
+type lists struct {
+	Of    [2][]uint32
+	Label map[uint32]label // of devices on the new wire's list
+}
 
-func (l lists) empty() bool { return len(l[0])+len(l[1]) == 0 }
+// A label is what a device calls itself, and its signature (XEP-0384 §5.3.1).
+type label struct{ Text, Sig string }
+
+// ourLabel tells other sottos that this device reads all of the new wire.
+const ourLabel = "sotto"
+
+func (l *lists) empty() bool { return len(l.Of[0])+len(l.Of[1]) == 0 }
+
+func (l *lists) has(w omemo.Wire, device uint32) bool { return slices.Contains(l.Of[w], device) }
+
+// classic says that a device must be written to on the old wire. Whoever lists
+// a device there reads it; slixmpp-omemo, that lists its devices on both, opens
+// the new wire's keys but not its envelopes, and takes the new one when a
+// message has both.
+func (l *lists) classic(device uint32) bool {
+	return l.has(omemo.Old, device) && !(l.has(omemo.Two, device) && l.Label[device].Text == ourLabel)
+}
 
 func (c *Client) knownLists(of string) (l lists, err error) {
 	v, err := c.opt.Store.Get(kindLists, of)
@@ -104,7 +123,9 @@ func (c *Client) devicesOf(ctx context.Context, s *session, of string) (lists, e
 		if err != nil {
 			return l, err
 		}
-		l[w] = listOf(el)
+		if l.Of[w] = listOf(el); w == omemo.Two {
+			l.Label = labelsOf(el)
+		}
 	}
 	c.mu.Lock()
 	c.fresh[of] = time.Now()
@@ -129,7 +150,7 @@ func (c *Client) current(of string) bool {
 // unlisted looks at an account's list again when a device writes that is not on it.
 func (c *Client) unlisted(at omemo.Address) {
 	l, err := c.knownLists(at.User)
-	if err != nil || slices.Contains(l[omemo.Old], at.Device) || slices.Contains(l[omemo.Two], at.Device) {
+	if err != nil || l.has(omemo.Old, at.Device) || l.has(omemo.Two, at.Device) {
 		return
 	}
 	c.mu.Lock()
@@ -153,22 +174,33 @@ func (c *Client) announce(ctx context.Context, s *session) error {
 	}
 	me := c.keys.Self().Device
 	for _, w := range omemo.Wires {
-		listed := slices.Contains(l[w], me)
+		listed := l.has(w, me)
 		if publish || done == nil || !listed {
 			if err := c.publishBundle(ctx, s, w); err != nil {
 				return err
 			}
 		}
-		if listed {
+		if listed && (w == omemo.Old || l.Label[me].Text == ourLabel) {
 			continue
 		}
-		l[w] = append(l[w], me)
-		if err := s.publish(ctx, listNode(w), "current", listElement(w, l[w]), false); err != nil {
+		l.add(w, me)
+		if err := s.publish(ctx, listNode(w), "current", listElement(w, &l), false); err != nil {
 			return err
 		}
 	}
 	return c.opt.Store.Commit(vault.Change{Kind: kindLists, Name: c.self, Value: marshal(l)},
 		vault.Change{Kind: kindMeta, Name: "published", Value: []byte{1}})
+}
+
+// add puts our device on a list.
+func (l *lists) add(w omemo.Wire, device uint32) {
+	if !l.has(w, device) {
+		l.Of[w] = append(l.Of[w], device)
+	}
+	if l.Label == nil {
+		l.Label = map[uint32]label{}
+	}
+	l.Label[device] = label{Text: ourLabel}
 }
 
 func (c *Client) publishBundle(ctx context.Context, s *session, w omemo.Wire) error {

@@ -216,8 +216,8 @@ func (c *Client) listed(ctx context.Context, s *session) error {
 			return err
 		}
 		for _, w := range omemo.Wires {
-			for _, d := range after[w] {
-				if !before.empty() && d != c.Device() && !slices.Contains(before[0], d) && !slices.Contains(before[1], d) {
+			for _, d := range after.Of[w] {
+				if !before.empty() && d != c.Device() && !before.has(omemo.Old, d) && !before.has(omemo.Two, d) {
 					c.emit(Event{Kind: NewDevice, Chat: u, Device: d})
 				}
 			}

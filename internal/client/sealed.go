@@ -66,14 +66,18 @@ func decode(s string) ([]byte, error) {
 	return b, nil
 }
 
-func listElement(w omemo.Wire, devices []uint32) *xmpp.Element {
+func listElement(w omemo.Wire, l *lists) *xmpp.Element {
 	name := "list"
 	if w == omemo.Two {
 		name = "devices"
 	}
 	el := xmpp.El(namespaceOf(w), name)
-	for _, d := range devices {
-		el.Add(xmpp.El(namespaceOf(w), "device", "id", number(d)))
+	for _, d := range l.Of[w] {
+		device := xmpp.El(namespaceOf(w), "device", "id", number(d))
+		if w == omemo.Two {
+			device.Set("label", l.Label[d].Text).Set("labelsig", l.Label[d].Sig)
+		}
+		el.Add(device)
 	}
 	return el
 }
@@ -87,6 +91,16 @@ func listOf(el *xmpp.Element) (devices []uint32) {
 		}
 	}
 	return devices
+}
+
+func labelsOf(el *xmpp.Element) map[uint32]label {
+	labels := map[uint32]label{}
+	for _, k := range el.Children() {
+		if d, err := deviceNumber(k.Get("id")); err == nil && k.Get("label") != "" && len(labels) < maxDevices {
+			labels[d] = label{k.Get("label"), k.Get("labelsig")}
+		}
+	}
+	return labels
 }
 
 // words are the names of a bundle's parts on a wire.

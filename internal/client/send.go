@@ -96,27 +96,42 @@ func (c *Client) took(all []parcel) error {
 		if p.Stanza == nil {
 			continue
 		}
-		gone := c.book.drop(p.seq)
-		if p.ID == "" || p.Only != 0 {
-			if err := c.opt.Store.Commit(gone); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := c.advance(p.Chat, p.ID, Sent, "", gone); err != nil {
+		if err := c.leave(&p, Sent, ""); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// leave takes an entry out of the outbox; its message, if it is one, has come so far.
+func (c *Client) leave(p *parcel, to State, why string) (err error) {
+	var m *Message
+	if p.ID == "" || p.Only != 0 {
+		err = c.opt.Store.Commit(drop(p.seq))
+	} else {
+		m, err = c.book.advance(p.Chat, p.ID, to, why, drop(p.seq))
+	}
+	if err != nil {
+		return err
+	}
+	c.book.dropped(p.seq)
+	c.changed(m)
+	return nil
+}
+
 // advance moves a message of ours and tells who listens.
-func (c *Client) advance(chat, id string, to State, why string, more ...vault.Change) error {
-	m, err := c.book.advance(chat, id, to, why, more...)
-	if err == nil && m != nil {
-		c.emit(Event{Kind: Changed, Chat: chat, Message: m, Why: m.Why})
+func (c *Client) advance(chat, id string, to State, why string) error {
+	m, err := c.book.advance(chat, id, to, why)
+	if err == nil {
+		c.changed(m)
 	}
 	return err
+}
+
+func (c *Client) changed(m *Message) {
+	if m != nil {
+		c.emit(Event{Kind: Changed, Chat: m.Chat, Message: m, Why: m.Why})
+	}
 }
 
 // targets are the devices of one message by wire, each with a session.
@@ -125,39 +140,64 @@ type targets struct {
 	left []string // devices left out, and why
 }
 
-// aim finds the devices that a message is for: all of the receiver's and our
-// other ones, each on the newest wire that it speaks.
+// aim finds the devices that a message is for, all of the receiver's and our
+// other ones, each on one wire. When one of them needs the old wire, all that
+// can take it.
 func (c *Client) aim(ctx context.Context, s *session, p *parcel) (*targets, error) {
+	all, err := c.wanted(ctx, s, p)
+	if err != nil {
+		return nil, err
+	}
+	order := omemo.Wires
+	if slices.ContainsFunc(all, func(x wanted) bool { return x.classic }) {
+		slices.Reverse(order[:])
+	}
 	t := &targets{}
-	for _, user := range []string{p.Chat, c.self} {
+	for _, x := range all {
+		var why error
+		for _, w := range order {
+			if !x.on[w] {
+				continue
+			}
+			if why = c.meet(ctx, s, w, x.at); why == nil {
+				t.to[w] = append(t.to[w], x.at)
+				break
+			}
+			if errors.Is(why, errGone) {
+				return nil, why
+			}
+		}
+		if why != nil {
+			t.left = append(t.left, fmt.Sprintf("device %d of %s: %v", x.at.Device, x.at.User, why))
+		}
+	}
+	return t, nil
+}
+
+// A wanted device is one that a message is for.
+type wanted struct {
+	at      omemo.Address
+	on      [2]bool // lists
+	classic bool
+}
+
+func (c *Client) wanted(ctx context.Context, s *session, p *parcel) (all []wanted, err error) {
+	for _, user := range slices.Compact([]string{p.Chat, c.self}) {
 		l, err := c.devicesOf(ctx, s, user)
 		if err != nil {
 			return nil, err
 		}
-		seen := map[uint32]bool{}
 		for _, w := range omemo.Wires {
-			for _, d := range l[w] {
-				at := omemo.Address{User: user, Device: d}
-				if seen[d] || at == c.keys.Self() || p.Only != 0 && (d != p.Only || user != p.Chat) {
+			for _, d := range l.Of[w] {
+				x := wanted{omemo.Address{User: user, Device: d}, [2]bool{l.has(0, d), l.has(1, d)}, l.classic(d)}
+				if x.at == c.keys.Self() || p.Only != 0 && (d != p.Only || user != p.Chat) || slices.Contains(all, x) {
 					continue
 				}
-				err := c.meet(ctx, s, w, at)
-				switch {
-				case errors.Is(err, errGone):
-					return nil, err
-				case err == nil:
-					seen[d] = true
-					t.to[w] = append(t.to[w], at)
-				case w == omemo.Old || !slices.Contains(l[omemo.Old], d):
-					t.left = append(t.left, fmt.Sprintf("device %d of %s: %v", d, user, err))
-				}
+				all = append(all, x)
 			}
 		}
-		if user == c.self {
-			break
-		}
 	}
-	return t, nil
+	return all, nil
 }
 
 // meet makes sure that there is a session with a device.
@@ -177,7 +217,7 @@ func (c *Client) seal(ctx context.Context, s *session, p *parcel) error {
 		return err
 	}
 	if m == nil {
-		return c.opt.Store.Commit(c.book.drop(p.seq))
+		return c.leave(p, Failed, "")
 	}
 	t, err := c.aim(ctx, s, p)
 	if err != nil {
@@ -226,15 +266,11 @@ func countOf(to []omemo.Address, left []omemo.Left, user string) (n int) {
 
 // unsealed ends a message that nobody could read.
 func (c *Client) unsealed(p *parcel, t *targets) error {
-	gone := c.book.drop(p.seq)
-	if p.Only != 0 {
-		return c.opt.Store.Commit(gone)
-	}
 	why := p.Chat + " has no device that reads encrypted messages"
 	if len(t.left) > 0 {
 		why = strings.Join(t.left, "; ")
 	}
-	return c.advance(p.Chat, p.ID, Failed, why, gone)
+	return c.leave(p, Failed, why)
 }
 
 // stanza is a message as it goes out: sealed content, what asks for ticks, and
