@@ -29,8 +29,8 @@ fuzz: ## each fuzz target for FUZZTIME
 	$(GO) test ./offline -run xxx -fuzz FuzzDecodeMail -fuzztime $(FUZZTIME)
 	$(GO) test ./crypto/omemo -run xxx -fuzz FuzzDecrypt -fuzztime $(FUZZTIME)
 
-interop: build .tools/venv/ready ## two stock slixmpp-omemo clients talk through a server that is killed
-	.tools/venv/bin/python -W ignore testdata/interop/omemo_talk.py bin/sottod
+interop: build .tools/venv/ready ## sotto, slixmpp-omemo and profanity talk through a server that is killed
+	.tools/venv/bin/python -W ignore testdata/interop/run.py bin
 
 .tools/venv/ready:
 	python3 -m venv .tools/venv

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One person with stock slixmpp and slixmpp-omemo."""
+import asyncio, json, os, sys
+from slixmpp import ClientXMPP, JID
+from slixmpp.plugins import register_plugin
+from slixmpp_omemo import XEP_0384, TrustLevel
+from omemo.storage import Just, Nothing, Storage
+from stage import until
+
+
+class File(Storage):
+    """The storage that the library asks its user to bring."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.data = path, {}
+        if os.path.exists(path):
+            with open(path) as f:
+                self.data = json.load(f)
+
+    async def _load(self, key):
+        return Just(self.data[key]) if key in self.data else Nothing()
+
+    async def _store(self, key, value):
+        self.data[key] = value
+        self.save()
+
+    async def _delete(self, key):
+        self.data.pop(key, None)
+        self.save()
+
+    def save(self):
+        with open(self.path, "w") as f:
+            json.dump(self.data, f)
+
+
+class Omemo(XEP_0384):
+    default_config = {"fallback_message": "This message is encrypted.", "path": None}
+
+    def plugin_init(self):
+        self.file = File(self.path)
+        super().plugin_init()
+
+    @property
+    def storage(self):
+        return self.file
+
+    @property
+    def _btbv_enabled(self):
+        return True
+
+    async def _prompt_manual_trust(self, manually_trusted, identifier):
+        sm = await self.get_session_manager()
+        for d in manually_trusted:
+            await sm.set_trust(d.bare_jid, d.identity_key, TrustLevel.TRUSTED.value)
+
+
+register_plugin(Omemo)
+
+
+class Connection(ClientXMPP):
+    def __init__(self, jid, password, keys, ca):
+        super().__init__(jid, password)
+        for p in ("xep_0030", "xep_0199", "xep_0198", "xep_0280", "xep_0334", "xep_0380", "xep_0184", "xep_0333"):
+            self.register_plugin(p)
+        self.register_plugin("xep_0384", {"path": keys}, module=sys.modules[__name__])
+        self.ca_certs, self.ready, self.gone = ca, asyncio.Event(), asyncio.Event()
+        self.add_event_handler("session_start", self.begin)
+        self.add_event_handler("omemo_initialized", lambda *_: self.ready.set())
+        self.add_event_handler("disconnected", lambda *_: self.gone.set())
+
+    async def begin(self, _):
+        self.send_presence()
+        await self.get_roster()
+
+
+class Slixmpp:
+    program = "slixmpp"
+
+    def __init__(self, stage, name, resource="phone"):
+        self.stage, self.name = stage, name
+        self.jid = "%s@localhost/%s" % (name, resource)
+        self.keys = os.path.join(stage.room("slixmpp"), "%s-%s.json" % (name, resource))
+        self.connection, self.had, self.ticks = None, [], set()
+
+    async def on(self):
+        server = self.stage.server
+        c = self.connection = Connection(self.jid, server.password(self.name), self.keys, server.ca)
+        c.add_event_handler("message", self.message)
+        c.add_event_handler("carbon_received", lambda m: self.message(m["carbon_received"]))
+        c.add_event_handler("carbon_sent", lambda m: self.message(m["carbon_sent"]))
+        c.add_event_handler("stanza_acked", lambda m: self.ticks.add((m["id"], "sent")))
+        c.add_event_handler("receipt_received", lambda m: self.ticks.add((m["receipt"], "delivered")))
+        c.add_event_handler("marker_displayed", lambda m: self.ticks.add((m["displayed"]["id"], "read")))
+        c.connect("127.0.0.1", server.port)
+        await asyncio.wait_for(c.ready.wait(), 30)
+
+    async def off(self):
+        """Leave in good order: the server has all that was sent."""
+        await self.accepted(None)
+        await self.connection.disconnect(wait=5)
+
+    def lost(self):
+        """The server is gone."""
+        self.connection.abort()
+
+    async def back(self):
+        """The same stream again (XEP-0198)."""
+        c = self.connection
+        done = asyncio.get_running_loop().create_future()
+        for event in ("session_resumed", "session_start"):
+            c.add_event_handler(event, lambda *_, e=event: done.done() or done.set_result(e), disposable=True)
+        c.connect("127.0.0.1", self.stage.server.port)
+        if await asyncio.wait_for(done, 20) != "session_resumed":
+            raise AssertionError("slixmpp could not resume its stream")
+
+    async def message(self, m):
+        omemo = self.connection["xep_0384"]
+        wire = omemo.is_encrypted(m)
+        if wire is None:
+            return
+        plain, _ = await omemo.decrypt_message(m)
+        if plain["body"]:
+            self.had.append((plain["body"], ",".join(wire), m["id"]))
+
+    async def write(self, to, text):
+        """Send, and tell the wires and the id."""
+        c = self.connection
+        m = c.make_message(mto=JID(to + "@localhost"), mtype="chat")
+        m["body"] = text
+        sent, errors = await c["xep_0384"].encrypt_message(m, {JID(to + "@localhost")})
+        if errors:
+            raise RuntimeError(errors)
+        sent["request_receipt"] = True
+        sent.enable("markable")
+        sent.send()
+        return ",".join(k.tag.split("}")[0][1:] for k in sent.xml if k.tag.endswith("encrypted")), sent["id"]
+
+    async def accepted(self, sent):
+        """The server's ack covers all that was sent (XEP-0198)."""
+        c, sm = self.connection, self.connection["xep_0198"]
+
+        def acked():
+            sm.request_ack()
+            done = sent is None or (sent[1], "sent") in self.ticks
+            return done and c.waiting_queue.empty() and not sm.unacked_queue
+        await until("slixmpp has the server's ack", acked)
+
+    async def delivered(self, sent):
+        await until("%s in slixmpp has the receipt" % self.name, lambda: (sent[1], "delivered") in self.ticks)
+
+    async def read(self, sender, *texts):
+        """All texts came, once each and in this order; tell the wire."""
+        def come():
+            return [h for h in self.had if h[0] in texts]
+        await until("%s in slixmpp reads %s" % (self.name, texts[-1]), lambda: texts[-1] in [h[0] for h in come()])
+        if [h[0] for h in come()] != list(texts):
+            raise AssertionError("slixmpp read %r, not %r" % (come(), texts))
+        last = come()[-1]
+        self.connection["xep_0333"].send_marker(JID(sender + "@localhost"), last[2], "displayed")
+        return last[1]
