@@ -26,7 +26,8 @@ type desk struct {
 	client *client.Client
 	socket net.Listener
 	stop   context.CancelFunc
-	work   sync.WaitGroup // what close waits for
+	work   sync.WaitGroup     // what close waits for
+	also   func(client.Event) // hears all events too; may be nil; set before start
 
 	// shared: safe from anywhere, by type or under mu.
 	ready chan struct{} // closed when the login is complete for the first time
@@ -147,6 +148,9 @@ func (d *desk) heard(e client.Event) {
 	}
 	for _, f := range d.feeds {
 		f.put(e)
+	}
+	if d.also != nil {
+		d.also(e)
 	}
 }
 

@@ -28,6 +28,7 @@ type cli struct {
 	Debug bool   `help:"Say on stderr what the connection does."`
 	Wire  string `type:"path" placeholder:"FILE" help:"Add all stanzas to FILE, to look for faults."`
 
+	Chat     chatCmd     `cmd:"" help:"Talk on the whole screen: people, messages, ticks."`
 	Login    loginCmd    `cmd:"" help:"Log in on this machine, or change password and server."`
 	Send     sendCmd     `cmd:"" help:"Send a message and say how far it has come."`
 	Listen   listenCmd   `cmd:"" help:"Print messages, ticks and presence as they come."`
@@ -90,6 +91,9 @@ func (c *cli) run(ctx context.Context, args []string, out, notes io.Writer) (err
 	verb, _, _ := strings.Cut(command, " ")
 	print := newPrinter(out, notes, p, c.JSON, verb)
 	say := print.show
+	if verb == "chat" {
+		return c.Chat.run(ctx, p, wire)
+	}
 	if verb == "login" {
 		return c.Login.run(ctx, p, wire, say)
 	}
@@ -148,6 +152,7 @@ func singleDash(args []string) []string {
 const usage = `sotto talks to people on an XMPP server that cannot read what they say.
 
     sotto -as alice login                    log in on this machine
+    sotto -as alice chat                     talk on the whole screen
     sotto -as alice send bob "hello"         send, and see how far it comes
     sotto -as alice listen                   print what comes, until Ctrl-C
     sotto -as alice verify bob               compare safety numbers

@@ -197,8 +197,9 @@ func (m *model) panelKey(name string) tea.Cmd {
 	case "y", "Y":
 		if p.number != "" {
 			m.panel = nil
+			name := m.nameIn(p.chat)
 			return m.later("", func(context.Context) outcome {
-				return outcome{say: m.nameIn(p.chat) + " is verified", err: m.c.Verify(p.chat, p.number)}
+				return outcome{say: name + " is verified", err: m.c.Verify(p.chat, p.number)}
 			})
 		}
 		return nil

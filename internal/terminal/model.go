@@ -4,7 +4,6 @@ package terminal
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"charm.land/bubbles/v2/textarea"
@@ -146,17 +145,37 @@ func (m *model) hear(all happened) tea.Cmd {
 				err = m.talk.take(*e.Message)
 			}
 		case client.Asked:
-			say = nameOf(e.Chat, m.c.Self()) + " asks to be your contact: open with Tab"
+			if e.Chat != m.open {
+				say = nameOf(e.Chat, m.c.Self()) + " asks to be your contact: Tab opens"
+			}
 		case client.NewDevice, client.Unreadable:
 			m.notice(e)
 		}
 	}
-	m.rows = people(m.c, m.open)
+	m.refresh()
 	if m.open == "" && len(m.rows) > 0 && err == nil {
 		err = m.enter(m.rows[0].jid)
 	}
 	return m.say(say, err)
 }
+
+// refresh looks again at who is there, and what they are called.
+func (m *model) refresh() {
+	m.rows = people(m.c, m.open)
+	if m.talk == nil {
+		return
+	}
+	if name := m.nameIn(m.open); name != m.talk.peer {
+		m.talk.peer = name
+		clear(m.talk.blocks)
+	}
+	m.input.Placeholder = "Write to " + m.talk.peer
+	if m.talk.trust == strangerWord {
+		m.talk.trust = m.trustOf(m.open)
+	}
+}
+
+const strangerWord = "no keys yet"
 
 // notice shows what is not a message in the talk that it belongs to.
 func (m *model) notice(e client.Event) {
@@ -192,7 +211,7 @@ func (m *model) look() tea.Cmd {
 		if err := m.c.SeenUpTo(m.open, m.talk.newest()); err != nil {
 			return m.say("", err)
 		}
-		m.rows = people(m.c, m.open)
+		m.refresh()
 		return nil
 	}
 	return nil
@@ -215,11 +234,10 @@ func (m *model) enter(jid string) error {
 		return err
 	}
 	m.open, m.talk, m.panel = jid, t, nil
-	m.rows = people(m.c, jid)
-	t.peer, t.trust = m.nameIn(jid), m.trustOf(jid)
+	t.trust = m.trustOf(jid)
+	m.refresh()
 	t.shape(m.pen, m.talkWide(), time.Now())
 	m.input.SetValue(m.text[jid])
-	m.input.Placeholder = "Write to " + t.peer
 	m.resize()
 	return nil
 }
@@ -261,7 +279,7 @@ func (m *model) ended(o outcome) tea.Cmd {
 	if m.talk != nil && !o.saved {
 		m.talk.trust = m.trustOf(m.open)
 	}
-	m.rows = people(m.c, m.open)
+	m.refresh()
 	return m.say(o.say, o.err)
 }
 
@@ -311,9 +329,9 @@ func (m *model) trustOf(jid string) string {
 	}
 	switch {
 	case n == 0:
-		return "no keys yet"
+		return strangerWord
 	case n == verified:
 		return "✔ verified"
 	}
-	return strings.TrimSpace("encrypted, not compared: /verify")
+	return "encrypted, not compared: /verify"
 }

@@ -143,11 +143,6 @@ func (m *model) list(wide, n int) []string {
 		}
 		lines = append(lines, m.mark(r)+" "+name+badge.Styled(count)+" ", "  "+word+" ")
 	}
-	if len(m.rows) == 0 {
-		for _, x := range m.pen.wrap("Nobody is here yet. Type /add bob and Enter.", wide-1) {
-			lines = append(lines, faint.Styled(m.pen.fit(x, wide)))
-		}
-	}
 	for len(lines) < n {
 		lines = append(lines, strings.Repeat(" ", wide))
 	}

@@ -94,6 +94,11 @@ func (m *model) pane(n int) []string {
 		}
 	default:
 		body = make([]string, high)
+		for i, x := range m.pen.wrap(nobodyText, wide-2) {
+			if i+1 < high {
+				body[i+1] = faint.Styled(" " + x)
+			}
+		}
 	}
 	lines = append(append(lines, body...), foot)
 	lines = append(lines, strings.Split(m.input.View(), "\n")...)
@@ -102,6 +107,8 @@ func (m *model) pane(n int) []string {
 	}
 	return lines[:n]
 }
+
+const nobodyText = "Nobody is here yet. Type /add bob and Enter to ask somebody to be your contact, or wait until somebody writes."
 
 // head says with whom one talks, whether they are here and what of their keys.
 func (m *model) head(wide int) string {
@@ -112,16 +119,19 @@ func (m *model) head(wide int) string {
 		}
 		text := " " + m.mark(r) + " " + strong.Styled(r.name)
 		if r.contact.Wants {
-			return m.pen.cut(text+badge.Styled(" asks to be your contact: Ctrl-Y yes, Ctrl-X no"), wide)
+			return m.pen.cut(text+badge.Styled(" wants to be a contact: Ctrl-Y yes, Ctrl-X no"), wide)
 		}
 		if d := m.doing(r, time.Now()); d != "" {
 			text += faint.Styled(" · " + d)
 		}
-		look := faint
-		if strings.HasPrefix(m.talk.trust, "⚠") {
+		look, trust := faint, m.talk.trust
+		if strings.HasPrefix(trust, "⚠") {
 			look = warning
 		}
-		return m.pen.cut(text+faint.Styled(" · ")+look.Styled(m.talk.trust), wide)
+		if m.pen.width(text+" · "+trust) > wide { // what it is, without what to do
+			trust, _, _ = strings.Cut(strings.TrimPrefix(trust, "encrypted, "), ":")
+		}
+		return m.pen.cut(text+faint.Styled(" · ")+look.Styled(trust), wide)
 	}
 	return strong.Styled(" sotto")
 }
@@ -157,7 +167,7 @@ func (m *model) status() string {
 	}
 	line := me + link
 	if m.flash != "" {
-		line = me + " " + warning.Styled(m.flash)
+		line = warning.Styled(" " + m.flash)
 	}
 	return m.pen.cut(line, m.w)
 }
