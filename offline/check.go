@@ -57,6 +57,15 @@ func (sh *shard) check(r *Report) (err error) {
 		if err != nil {
 			return err
 		}
+		err = tx.Bucket(refs).ForEach(func(k, _ []byte) error {
+			if p := (place{id(k[:16]), binary.BigEndian.Uint64(k[32:])}); tx.Bucket(bodies).Get(p.key()) == nil {
+				r.Bad = append(r.Bad, fmt.Sprintf("%s: mail %x is owed and not there", sh.path, p.key()))
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 		sealed := func(n *int) func(k, v []byte) error {
 			return func(k, v []byte) error {
 				*n++

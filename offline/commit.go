@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"runtime/debug"
 	"sync"
 	"syscall"
@@ -89,7 +90,13 @@ func (sh *shard) commit() {
 			}
 		}
 	}
+	verdict := make([]error, len(h.fresh))
 	sh.mu.Lock()
+	for i, e := range h.fresh {
+		if len(e.owed) > 0 { // else all have acked it meanwhile
+			verdict[i] = err
+		}
+	}
 	if err != nil {
 		sh.undo(h, err)
 	} else {
@@ -97,12 +104,12 @@ func (sh *shard) commit() {
 		sh.stored(h)
 	}
 	sh.mu.Unlock()
-	for _, e := range h.fresh {
-		e.ticket.settle(err)
+	for i, e := range h.fresh {
+		e.ticket.settle(verdict[i])
 	}
 	for _, j := range h.jobs {
-		if j.err == nil {
-			j.err = err
+		if j.err == nil && err != nil {
+			j.err = errors.Join(ErrReadOnly, err)
 		}
 		close(j.done)
 	}
@@ -144,8 +151,13 @@ func (sh *shard) write(h *haul) (err error) {
 }
 
 // passing says whether an error can go away by itself: a disk that is full
-// gets room again, a disk that lost a write is not trusted until a restart.
+// gets room again. A sync that failed does not: what it should have written may
+// be gone, whatever the next one says, until a restart reads the files again.
 func passing(err error) bool {
+	var at *os.PathError
+	if !errors.As(err, &at) || at.Op == "sync" {
+		return false
+	}
 	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
 		if errors.Is(err, e) {
 			return true

@@ -21,9 +21,13 @@ const keySize = 32
 type keyFile struct {
 	f *os.File
 
+	syncing sync.Mutex
+	failed  error // of a sync; guarded by syncing
+
 	mu    sync.Mutex
 	free  []uint32
-	size  uint32 // slots in the file
+	stale []uint32 // could not be wiped yet
+	size  uint32   // slots in the file
 	dirty bool
 }
 
@@ -40,20 +44,17 @@ func openKeys(path string) (*keyFile, error) {
 }
 
 // claim tells which slots are in use; all others are wiped and free.
-func (k *keyFile) claim(used map[uint32]bool) error {
+func (k *keyFile) claim(used map[uint32]bool) {
 	for n := range k.size {
 		if used[n] {
 			continue
 		}
-		if key, err := k.read(n); err == nil && key != [keySize]byte{} {
-			if err := k.wipe(n); err != nil {
-				return err
-			}
+		if key, err := k.read(n); err != nil || key != [keySize]byte{} {
+			_ = k.wipe(n) // else tried again
 			continue
 		}
 		k.free = append(k.free, n)
 	}
-	return nil
 }
 
 // take writes a new key into a free slot; it is durable after sync.
@@ -86,28 +87,47 @@ func (k *keyFile) read(n uint32) (key [keySize]byte, err error) {
 	return key, err
 }
 
-// wipe overwrites a slot in place; sync makes it durable.
+// wipe overwrites a slot in place; sync makes it durable. When it fails it is
+// tried again before each sync.
 func (k *keyFile) wipe(n uint32) error {
 	var zero [keySize]byte
-	if _, err := k.f.WriteAt(zero[:], int64(n)*keySize); err != nil {
-		return err
-	}
+	_, err := k.f.WriteAt(zero[:], int64(n)*keySize)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.free = append(k.free, n)
 	k.dirty = true
+	if err != nil {
+		k.stale = append(k.stale, n)
+		return err
+	}
+	k.free = append(k.free, n)
 	return nil
 }
 
+// retry wipes what could not be wiped before.
+func (k *keyFile) retry() (err error) {
+	k.mu.Lock()
+	again := k.stale
+	k.stale = nil
+	k.mu.Unlock()
+	for _, n := range again {
+		err = errors.Join(err, k.wipe(n))
+	}
+	return err
+}
+
+// sync makes durable what was written before it was called. It never says so
+// again after it has failed once: what it would have written may be gone.
 func (k *keyFile) sync() error {
+	k.syncing.Lock() // who finds nothing to do must wait for who does it
+	defer k.syncing.Unlock()
 	k.mu.Lock()
 	dirty := k.dirty
 	k.dirty = false
 	k.mu.Unlock()
-	if !dirty {
-		return nil
+	if dirty && k.failed == nil {
+		k.failed = syscall.Fdatasync(int(k.f.Fd()))
 	}
-	return syscall.Fdatasync(int(k.f.Fd()))
+	return k.failed
 }
 
 func sealer(key []byte) (cipher.AEAD, error) {

@@ -264,7 +264,7 @@ func (sh *shard) acked(p place, device id) *Ticket {
 	last := len(e.owed) == 0
 	switch e.state {
 	case waiting:
-		e.asked = e.owed
+		e.asked = slices.Clone(e.owed) // owed is changed in place while asked is written
 		if last {
 			sh.lose(e)
 			return e.ticket

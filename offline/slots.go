@@ -37,8 +37,9 @@ const (
 // cache only: they outlive the process, and after a power cut the boot id says
 // that none of them can be trusted.
 type slotFile struct {
-	s *Store
-	f *os.File
+	s   *Store
+	f   *os.File
+	off bool // nothing can be written
 
 	mu   sync.Mutex
 	live map[string]*Slot
@@ -67,31 +68,41 @@ func openSlots(s *Store) (*slotFile, error) {
 	sf := &slotFile{s: s, f: f, live: map[string]*Slot{}}
 	head := make([]byte, slotHead)
 	_, _ = f.ReadAt(head, 0)
-	same := bytes.Equal(bytes.TrimRight(head, "\x00"), boot)
-	if !same {
-		copy(head, boot)
-		clear(head[min(len(boot), slotHead):])
-		if err := errors.Join(f.Truncate(0), f.Truncate(slotHead)); err != nil {
-			return nil, err
-		}
-		if _, err := f.WriteAt(head, 0); err != nil {
-			return nil, err
-		}
-	}
 	st, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	sf.size = (st.Size() - slotHead) / slotSize
-	return sf, sf.load(same)
+	sf.size = max(0, (st.Size()-slotHead)/slotSize)
+	if !bytes.Equal(bytes.TrimRight(head, "\x00"), boot) {
+		if err := sf.distrust(boot); err != nil {
+			s.opt.Log.Error("sessions cannot be resumed", "err", err)
+			sf.off = true // they bind anew; their mail is there
+		}
+	}
+	return sf, sf.load()
 }
 
-// load finds the sessions that can still be resumed.
-func (sf *slotFile) load(same bool) error {
+// distrust empties the slots of another boot, then writes ours: in place, for
+// the disk may be full.
+func (sf *slotFile) distrust(boot []byte) error {
+	for n := range sf.size {
+		if _, err := sf.f.WriteAt(make([]byte, 28), sf.at(n)); err != nil {
+			return err
+		}
+	}
+	head := make([]byte, slotHead)
+	copy(head, boot)
+	_, err := sf.f.WriteAt(head, 0)
+	return err
+}
+
+// load finds the sessions that can still be resumed, and drops the records of
+// those that cannot.
+func (sf *slotFile) load() error {
 	byID := map[id]int64{}
 	for n := range sf.size {
 		var x id
-		if _, err := sf.f.ReadAt(x[:], sf.at(n)); err == nil && x != (id{}) {
+		if _, err := sf.f.ReadAt(x[:], sf.at(n)); err == nil && x != (id{}) && !sf.off {
 			byID[x] = n
 		}
 	}
@@ -106,10 +117,12 @@ func (sf *slotFile) load(same bool) error {
 				r.Each("slot", func(name string, v []byte) bool {
 					n, ok := byID[sf.s.id("slot", name)]
 					var rec Resumable
-					if ok && same && json.Unmarshal(v, &rec) == nil {
-						used[n] = true
-						sf.live[name] = &Slot{file: sf, n: n, id: sf.s.id("slot", name), rec: rec}
+					if json.Unmarshal(v, &rec) != nil || !ok {
+						sh.later(r.acct, func(rec *Records) error { rec.Delete("slot", name); return nil })
+						return true
 					}
+					used[n] = true
+					sf.live[name] = &Slot{file: sf, n: n, id: sf.s.id("slot", name), rec: rec}
 					return true
 				})
 				return r.err
@@ -132,6 +145,9 @@ func (sf *slotFile) at(n int64) int64 { return slotHead + n*slotSize }
 // NewSlot makes a session resumable.
 func (s *Store) NewSlot(r Resumable) (*Slot, error) {
 	sf := s.slots
+	if sf.off {
+		return nil, ErrReadOnly
+	}
 	sf.mu.Lock()
 	n := sf.size
 	if l := len(sf.free); l > 0 {
@@ -168,12 +184,16 @@ func (sl *Slot) save(r Resumable) error {
 // Later changes records without waiting.
 func (s *Store) Later(user string, f func(*Records) error) error {
 	sh, acct, err := s.of(user)
-	if err != nil {
-		return err
+	if err == nil {
+		sh.later(acct, f)
 	}
+	return err
+}
+
+func (sh *shard) later(acct id, f func(*Records) error) {
 	j := &job{done: make(chan struct{})}
 	j.do = func(tx *bbolt.Tx) error {
-		r := &Records{s: s, b: tx.Bucket(records), acct: acct}
+		r := &Records{s: sh.s, b: tx.Bucket(records), acct: acct}
 		if j.err = errors.Join(f(r), r.err); j.err == nil {
 			j.err = r.apply()
 		}
@@ -182,11 +202,10 @@ func (s *Store) Later(user string, f func(*Records) error) error {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.closing {
-		return nil
+		return
 	}
 	sh.jobs = append(sh.jobs, j)
-	sh.wake(s.opt.LingerLive)
-	return nil
+	sh.wake(sh.s.opt.LingerLive)
 }
 
 // FindSlot gives a session that may be resumed, or ErrGone.

@@ -97,6 +97,9 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, err
 	}
 	if err := s.openFiles(); err != nil {
+		for _, sh := range s.shards {
+			sh.closeFiles()
+		}
 		s.lock.Close()
 		return nil, err
 	}
@@ -135,7 +138,11 @@ func (s *Store) openFiles() error {
 		return err
 	}
 	for i := range n {
-		s.shards = append(s.shards, openShard(s, i))
+		sh, err := openShard(s, i)
+		if err != nil {
+			return err
+		}
+		s.shards = append(s.shards, sh)
 	}
 	s.slots, err = openSlots(s)
 	return err
@@ -265,7 +272,7 @@ func (s *Store) keepHouse() {
 func (s *Store) Wipe() {
 	for _, sh := range s.shards {
 		if sh.broken == nil {
-			if err := sh.keys.sync(); err != nil {
+			if err := errors.Join(sh.keys.retry(), sh.keys.sync()); err != nil {
 				s.opt.Log.Error("key file", "err", err)
 			}
 		}
@@ -284,9 +291,7 @@ func (s *Store) Close() error {
 	s.Wipe()
 	var err error
 	for _, sh := range s.shards {
-		if sh.broken == nil {
-			err = errors.Join(err, sh.db.Close(), sh.keys.f.Close())
-		}
+		err = errors.Join(err, sh.closeFiles())
 	}
 	return errors.Join(err, s.slots.f.Close(), s.lock.Close())
 }

@@ -169,6 +169,26 @@ func TestAckedBeforeCommit(t *testing.T) {
 	}
 }
 
+// An ack that comes while the other device's reference is being written must
+// not change what is written.
+func TestAckDuringCommit(t *testing.T) {
+	o := quiet
+	o.Linger = time.Hour
+	s := withBob(t, t.TempDir(), o)
+	defer s.Close()
+	m := mail(1)
+	if _, err := s.Put("bob", []string{"phone", "laptop"}, m, false); err != nil {
+		t.Fatal(err)
+	}
+	s.Mailbox("bob", "phone").Ack(m.Seq)
+	sh, acct, _ := s.of("bob")
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if e := sh.entries[place{acct, m.Seq}]; len(e.asked) != 1 || len(e.owed) != 1 || &e.asked[0] == &e.owed[0] {
+		t.Fatal("the ack of the laptop would change the commit")
+	}
+}
+
 func TestTwin(t *testing.T) {
 	dir := t.TempDir()
 	s := withBob(t, dir, quiet)
