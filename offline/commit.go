@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -236,7 +237,15 @@ func (sh *shard) undo(h *haul, err error) {
 		_ = sh.keys.wipe(n)
 	}
 	sh.dropped = append(h.dropped, sh.dropped...)
+	if passing(err) && len(sh.jobs) < patience {
+		again := slices.DeleteFunc(slices.Clone(h.jobs), func(j *job) bool { return !j.patient })
+		h.jobs = slices.DeleteFunc(h.jobs, func(j *job) bool { return j.patient })
+		sh.jobs = append(again, sh.jobs...)
+	}
 }
+
+// patience is how many changes wait for room on a full disk.
+const patience = 10_000
 
 func (sh *shard) lose(e *entry) {
 	delete(sh.entries, e.place)

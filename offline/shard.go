@@ -94,9 +94,10 @@ type drop struct {
 
 // A job is one atomic change of records.
 type job struct {
-	do   func(tx *bbolt.Tx) error
-	err  error
-	done chan struct{}
+	do      func(tx *bbolt.Tx) error
+	err     error
+	done    chan struct{}
+	patient bool // nobody waits: tried again when there is room
 }
 
 func placeOf(k []byte) place { return place{id(k[:16]), binary.BigEndian.Uint64(k[16:24])} }
@@ -158,6 +159,15 @@ func (sh *shard) wake(d time.Duration) {
 	select {
 	case sh.kick <- struct{}{}:
 	default:
+	}
+}
+
+// recover tries a commit again that failed.
+func (sh *shard) recover() {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.failed != nil && !sh.closing {
+		sh.wake(0)
 	}
 }
 

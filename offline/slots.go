@@ -191,7 +191,7 @@ func (s *Store) Later(user string, f func(*Records) error) error {
 }
 
 func (sh *shard) later(acct id, f func(*Records) error) {
-	j := &job{done: make(chan struct{})}
+	j := &job{done: make(chan struct{}), patient: true}
 	j.do = func(tx *bbolt.Tx) error {
 		r := &Records{s: sh.s, b: tx.Bucket(records), acct: acct}
 		if j.err = errors.Join(f(r), r.err); j.err == nil {

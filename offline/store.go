@@ -268,10 +268,12 @@ func (s *Store) keepHouse() {
 	}
 }
 
-// Wipe makes the erasing of keys durable; the store does it every 20 s.
+// Wipe makes the erasing of keys durable, and looks whether a full disk has
+// room again; the store does it every 20 s.
 func (s *Store) Wipe() {
 	for _, sh := range s.shards {
 		if sh.broken == nil {
+			sh.recover()
 			if err := errors.Join(sh.keys.retry(), sh.keys.sync()); err != nil {
 				s.opt.Log.Error("key file", "err", err)
 			}

@@ -77,7 +77,7 @@ func (s *Server) mail(x *Session, st *xmpp.Stanza, user string, way Plan, m *off
 	return nil
 }
 
-// refusal says in XMPP's words why mail was not accepted: nothing has been
+// refusal says in XMPP's words why a stanza was not accepted: nothing has been
 // promised yet, so nothing is lost (DESIGN §1 P5).
 func refusal(err error) error {
 	switch {
@@ -86,7 +86,9 @@ func refusal(err error) error {
 	case errors.Is(err, offline.ErrFull):
 		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("the receiver's mailbox is full")
 	case errors.Is(err, offline.ErrReadOnly):
-		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("the server cannot store messages now; send it again later")
+		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("the server cannot store anything now; try again later")
+	case errors.Is(err, offline.ErrCorrupt):
+		return xmpp.Refuse(xmpp.Wait, xmpp.InternalError).Say("what the server has of this account is damaged")
 	}
 	return err
 }

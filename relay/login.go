@@ -5,6 +5,7 @@ package relay
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"errors"
 	"strings"
 	"time"
 
@@ -27,13 +28,8 @@ func (l *login) bind(c *xmpp.Conn, b xmpp.BindRequest) (xmpp.Bound, error) {
 	if err != nil {
 		return xmpp.Bound{}, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest) // RFC 6120 §7.7.2.1
 	}
-	firm := b.AgentID != ""
-	if chosen && !firm {
-		if firm, err = s.cameBack(jid, device); err != nil {
-			return xmpp.Bound{}, err
-		}
-	}
-	if err := s.noteDevice(jid, device, firm, b); err != nil {
+	firm, err := s.known(jid, device, chosen, b)
+	if err != nil {
 		return xmpp.Bound{}, err
 	}
 	x := s.newSession(jid, device, firm)
@@ -84,6 +80,29 @@ func (s *Server) newSession(jid xmpp.JID, device string, firm bool) *Session {
 		s: s, jid: jid, user: jid.Local, device: device, firm: firm,
 		box: s.opt.Store.Mailbox(jid.Local, device), born: s.Now(), since: s.Now(), turn: 1,
 	}
+}
+
+// known says whether this is a device, and notes it. Where nothing can be
+// written, a new one is none: people must get in to fetch what waits for them.
+func (s *Server) known(jid xmpp.JID, device string, chosen bool, b xmpp.BindRequest) (firm bool, err error) {
+	firm = b.AgentID != ""
+	if chosen && !firm {
+		firm, err = s.cameBack(jid, device)
+	}
+	if err == nil {
+		err = s.noteDevice(jid, device, firm, b)
+	}
+	if !errors.Is(err, offline.ErrReadOnly) {
+		return firm, err
+	}
+	s.opt.Log.Warn("login without a note of it", "err", err)
+	if s.hasDevice(jid.Local, device) {
+		return true, nil
+	}
+	return false, s.opt.Store.Later(jid.Local, func(r *offline.Records) error {
+		r.Put("throwaway", device, []byte{1})
+		return nil
+	})
 }
 
 // cameBack says whether a resource that the client chose was used before: from

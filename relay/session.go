@@ -155,7 +155,7 @@ func (x *Session) run(ctx context.Context, c *xmpp.Conn, turn int) {
 	if x.s.stopping() {
 		c.Close(&xmpp.StreamError{Cond: xmpp.StreamSystemShutdown})
 	}
-	handle := func(st *xmpp.Stanza) error { return x.handle(st) }
+	handle := func(st *xmpp.Stanza) error { return refusal(x.handle(st)) }
 	fill := func(w *xmpp.Writer) error { return x.fill(w, turn) }
 	c.Replies(x.Push)
 	c.Wake()

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"sotto/relay/account"
 	"sotto/xmpp"
 )
 
@@ -38,8 +37,9 @@ type actor struct {
 
 type play struct {
 	*stage
-	actors map[string]*actor
-	line   string
+	actors  map[string]*actor
+	line    string
+	swapped map[int]int // descriptors of a disk that is not well
 }
 
 func TestPlays(t *testing.T) {
@@ -54,10 +54,7 @@ func TestPlays(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := &play{stage: newStage(t), actors: map[string]*actor{}}
-			for _, user := range []string{"alice", "bob", "carol"} {
-				p.must(account.Create(p.store, user, "password"))
-			}
+			p := newPlay(t)
 			for i, line := range strings.Split(string(b), "\n") {
 				p.line = fmt.Sprintf("%s:%d: %s", filepath.Base(f), i+1, line)
 				p.do(strings.TrimSpace(line))
@@ -107,6 +104,8 @@ func (p *play) do(line string) {
 		p.actor(f[1]).send("<message id='long' to='bob@localhost'><body>" + strings.Repeat("x", n) + "</body></message>")
 	case "mailbox":
 		p.mailbox(f[1], f[2])
+	case "disk": // full, broken (a sync fails) or well again
+		p.disk(f[1])
 	case "restart":
 		p.close()
 		p.open()
