@@ -250,7 +250,8 @@ func (a *accept) boundFeatures() []*Element {
 }
 
 // beforeTLS takes <starttls/> and nothing else; bytes sent behind it were not
-// protected and end the stream (RFC 6120 §5.4.3.3).
+// protected and end the stream (RFC 6120 §5.4.3.3). White space should not be
+// there (§5.3.3), but some clients end the line; it is dropped.
 func (a *accept) beforeTLS() error {
 	if err := a.c.dec.Next(&a.c.st); err != nil {
 		return err
@@ -258,7 +259,7 @@ func (a *accept) beforeTLS() error {
 	if a.c.st.Name != (Name{NSTLS, "starttls"}) {
 		return &StreamError{Cond: StreamPolicyViolation, Text: "only <starttls/> is taken before TLS"}
 	}
-	if a.c.dec.Buffered() > 0 {
+	if a.c.dec.Ahead() {
 		return &StreamError{Cond: StreamPolicyViolation, Text: "bytes behind <starttls/>"}
 	}
 	if _, err := a.c.nc.Write(El(NSTLS, "proceed").Bytes()); err != nil {

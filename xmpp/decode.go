@@ -82,12 +82,9 @@ func (d *Decoder) Reset(r io.Reader) {
 // Restart begins a new stream on the same connection (RFC 6120 §6.4.6).
 func (d *Decoder) Restart() { d.consume(); d.head = Header{} }
 
-// Buffered says how many bytes were read beyond what was returned.
-func (d *Decoder) Buffered() int {
-	if d.desk == nil {
-		return 0
-	}
-	return len(d.desk.buf) - d.drop
+// Ahead says whether more than white space was read beyond what was returned.
+func (d *Decoder) Ahead() bool {
+	return d.desk != nil && len(trimSpace(d.desk.buf[d.drop:])) > 0
 }
 
 func (d *Decoder) release() {

@@ -104,7 +104,7 @@ func (d *dialer) startTLS() error {
 	if !el.Is(NSTLS, "proceed") {
 		return errors.New("the server refused TLS")
 	}
-	if d.c.dec.Buffered() > 0 {
+	if d.c.dec.Ahead() {
 		return errors.New("the server sent bytes before TLS was up")
 	}
 	return d.secure()

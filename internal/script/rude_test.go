@@ -187,6 +187,16 @@ func TestRude(t *testing.T) {
 	}
 }
 
+// TestLineEnd: a client that ends its line behind <starttls/>, as go-sendxmpp
+// does, gets its TLS (RFC 6120 §5.3.3 asks clients not to).
+func TestLineEnd(t *testing.T) {
+	s := rudeStage(t, nil)
+	r := s.rude(t, "", opened)
+	r.say("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\r\n", "<proceed")
+	r.Conn, r.got = tls.Client(r.Conn, &tls.Config{RootCAs: s.roots, ServerName: "localhost"}), nil
+	r.say(hello, "<mechanism>")
+}
+
 func attributes(n int) string {
 	var b strings.Builder
 	for i := range n {
