@@ -4,6 +4,7 @@
 Without names it runs all plays. Exit 0 only if all of them passed.
 """
 import logging, os, sys
+import sendxmpp
 from profanity_person import Profanity
 from slixmpp_person import Slixmpp
 from sotto_person import Sotto
@@ -23,11 +24,13 @@ def plays():
             async def script(stage, a=a, b=b):
                 await talk(stage, a(stage, "alice"), b(stage, "bob"))
             yield "%s-%s" % (a.program, b.program), script, {}
+    yield "go-sendxmpp-taken", sendxmpp.taken, {"e2e": "optional"}
+    yield "go-sendxmpp-refused", sendxmpp.refused, {"e2e": "required"}
 
 
 def main():
     logging.basicConfig(level=os.environ.get("LOG", "CRITICAL"))
-    need("tmux", "profanity", "openssl")
+    need("tmux", "profanity", "openssl", "go-sendxmpp")
     binary, wanted = os.path.join(sys.argv[1], "sottod"), sys.argv[2:]
     finish({name: play(name, binary, script, **options)
             for name, script, options in plays() if not wanted or name in wanted})
