@@ -7,7 +7,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.1.4
 FUZZTIME   ?= 20s
 
-.PHONY: help run test race fuzz interop bench check vuln build clean
+.PHONY: help run test race fuzz interop sint bench check vuln build clean
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -29,12 +29,27 @@ fuzz: ## each fuzz target for FUZZTIME
 	$(GO) test ./offline -run xxx -fuzz FuzzDecodeMail -fuzztime $(FUZZTIME)
 	$(GO) test ./crypto/omemo -run xxx -fuzz FuzzDecrypt -fuzztime $(FUZZTIME)
 
-interop: build .tools/venv/ready ## sotto, slixmpp-omemo and profanity talk through a server that is killed
-	.tools/venv/bin/python -W ignore testdata/interop/run.py bin
+# Where others' work is found that this project does not ship: a folder with the
+# oracles oracle_oldmemo.py and oracle_twomemo.py, and one with Smack's suite.
+SOTTO_ORACLES ?=
+SINT          ?=
+PYTHON         = .tools/venv/bin/python
 
-.tools/venv/ready:
+interop: build .tools/venv/ready ## strangers' clients and sotto talk through a server that is killed
+	$(PYTHON) -W ignore testdata/interop/run.py bin
+ifeq ($(SOTTO_ORACLES),)
+	@echo "interop: SOTTO_ORACLES is not set: python oldmemo and twomemo did not meet crypto live, only their recorded talks do (make test)"
+else
+	SOTTO_ORACLES=$(abspath $(SOTTO_ORACLES)) SOTTO_ORACLE_PY=$(abspath $(PYTHON)) $(GO) test -count=1 -v -run 'TestStranger' ./crypto/omemo
+endif
+
+sint: build ## Smack's integration suite, if SINT names its folder (needs Java and Maven)
+	@test -n "$(SINT)" || { echo "sint: SINT is not set: name the folder that has the suite's run.sh"; exit 1; }
+	python3 testdata/interop/sint.py bin $(SINT)
+
+.tools/venv/ready: testdata/interop/requirements.txt
 	python3 -m venv .tools/venv
-	.tools/venv/bin/pip install -q slixmpp==1.17.0 slixmpp-omemo==2.2.0 OMEMO==2.1.0 Oldmemo==2.1.0 Twomemo==2.1.0
+	.tools/venv/bin/pip install -q -r $<
 	touch $@
 
 bench: build ## micro-benchmarks, then this server beside Prosody and ejabberd
