@@ -7,11 +7,11 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.1.4
 FUZZTIME   ?= 20s
 
-.PHONY: help run test race fuzz interop sint bench check vuln build clean
+.PHONY: help run test race fuzz demo interop sint bench check vuln build clean
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-build: ## build bin/sottod and bin/sottoload
+build: ## build bin/sottod, bin/sotto and bin/sottoload
 	$(GO) build -o bin/ ./cmd/...
 
 run: build ## a private server on localhost with alice and bob
@@ -28,6 +28,9 @@ fuzz: ## each fuzz target for FUZZTIME
 	$(GO) test ./xmpp -run xxx -fuzz FuzzJID -fuzztime $(FUZZTIME)
 	$(GO) test ./offline -run xxx -fuzz FuzzDecodeMail -fuzztime $(FUZZTIME)
 	$(GO) test ./crypto/omemo -run xxx -fuzz FuzzDecrypt -fuzztime $(FUZZTIME)
+
+demo: build ## the story of one message, unattended: sent, server killed, read, forgotten
+	testdata/demo.sh
 
 # Where others' work is found that this project does not ship: a folder with the
 # oracles oracle_oldmemo.py and oracle_twomemo.py, and one with Smack's suite.

@@ -160,13 +160,19 @@ func (s *server) dev() error {
 // invite prints the lines to type next, as they are.
 func (s *server) invite(dir string) error {
 	sotto := "sotto"
-	if at := filepath.Dir(os.Args[0]); at != "." || strings.Contains(os.Args[0], "/") {
-		sotto = filepath.Join(at, sotto)
+	if strings.Contains(os.Args[0], "/") {
+		sotto = filepath.Join(filepath.Dir(os.Args[0]), sotto)
 	}
 	fmt.Printf("sottod serves %s. Ctrl-C stops it; the data stays in %s.\n", s.conf.Domain, s.conf.Data)
+	server := ""
+	if len(s.conf.Listen) > 0 {
+		server = " --server " + s.conf.Listen[0]
+	} else if len(s.conf.ListenTLS) > 0 {
+		server = " --direct --server " + s.conf.ListenTLS[0]
+	}
 	for i, user := range []string{"alice", "bob"} {
 		fmt.Printf("\nIn a %s terminal, %s:\n", []string{"second", "third"}[i], user)
-		fmt.Printf("    %s -as %s login --server %s --ca %s < %s/%s.password\n", sotto, user, s.conf.Listen[0], caFile(&s.conf), dir, user)
+		fmt.Printf("    %s -as %s login%s --ca %s < %s/%s.password\n", sotto, user, server, caFile(&s.conf), dir, user)
 		fmt.Printf("    %s -as %s listen\n", sotto, user)
 	}
 	fmt.Printf(`
@@ -174,7 +180,7 @@ Then, in any terminal: %s -as alice send bob hello
 
 Or log in with any XMPP client that speaks OMEMO (Gajim, Dino, profanity, ...):
     address   alice@%s, bob@%s     password  cat %s/alice.password
-    server    %s (STARTTLS) or %s (TLS); trust %s
-`, sotto, s.conf.Domain, s.conf.Domain, dir, s.conf.Listen[0], s.conf.ListenTLS[0], caFile(&s.conf))
+    server    %s (STARTTLS), %s (TLS); trust %s
+`, sotto, s.conf.Domain, s.conf.Domain, dir, strings.Join(s.conf.Listen, ", "), strings.Join(s.conf.ListenTLS, ", "), caFile(&s.conf))
 	return nil
 }
