@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"golang.org/x/term"
 
@@ -37,6 +38,9 @@ func (c *chatCmd) run(ctx context.Context, p *profile, wire func(bool, *xmpp.Ele
 		slog.SetDefault(slog.New(slog.DiscardHandler)) // it would be written over the screen
 	}
 	d, err := openDesk(p, wire)
+	for since := time.Now(); errors.Is(err, vault.ErrBusy) && time.Since(since) < 2*time.Second; { // a command that is about to end
+		d, err = openDesk(p, wire)
+	}
 	if errors.Is(err, vault.ErrBusy) {
 		return &failure{Code: exitUser, What: "another sotto has the keys of " + p.who.String() + " open", Hint: "end the chat or listen that runs elsewhere"}
 	}

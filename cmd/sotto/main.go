@@ -125,7 +125,11 @@ func (c *cli) parse(args []string, out, notes io.Writer) (string, error) {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	kc, err := k.Parse(singleDash(args))
+	args = singleDash(args)
+	kc, err := k.Parse(args)
+	if !helped && err != nil && strings.HasPrefix(err.Error(), "expected one of") { // no command: chat
+		kc, err = k.Parse(append(args, "chat"))
+	}
 	if helped {
 		return "", errHelp
 	}
@@ -152,7 +156,7 @@ func singleDash(args []string) []string {
 const usage = `sotto talks to people on an XMPP server that cannot read what they say.
 
     sotto -as alice login                    log in on this machine
-    sotto -as alice chat                     talk on the whole screen
+    sotto -as alice                          talk on the whole screen
     sotto -as alice send bob "hello"         send, and see how far it comes
     sotto -as alice listen                   print what comes, until Ctrl-C
     sotto -as alice verify bob               compare safety numbers
@@ -167,15 +171,15 @@ func help(o kong.HelpOptions, kc *kong.Context) error {
 	for _, n := range kc.Model.Leaves(true) {
 		fmt.Fprintf(kc.Stdout, "    %-10s %s\n", n.Name, n.Help)
 	}
-	fmt.Fprint(kc.Stdout, "\nFlags for all:\n")
+	fmt.Fprint(kc.Stdout, "\nFor all:")
 	for _, f := range kc.Model.Flags {
-		text := "--" + f.Name
+		text := " --" + f.Name
 		if !f.IsBool() {
 			text += " " + f.FormatPlaceHolder()
 		}
-		fmt.Fprintf(kc.Stdout, "    %-14s %s\n", text, f.Help)
+		fmt.Fprint(kc.Stdout, text)
 	}
-	fmt.Fprint(kc.Stdout, "\nKeys and history lie in $SOTTO_HOME, else in the user's configuration folder.\nExit codes: 1 it did not work, 2 wrong usage, 3 no connection.\n")
+	fmt.Fprint(kc.Stdout, "\nKeys and history: $SOTTO_HOME. Exit codes: 1 failed, 2 usage, 3 no connection.\n")
 	return nil
 }
 

@@ -268,6 +268,7 @@ func TestRefused(t *testing.T) {
 	p.fails(p.sotto("", "distrust", "nobody", "7"), exitUser, "not known")
 	p.fails(p.sotto("", "send", "a b@c", "hi"), exitUsage, "no address")
 	p.fails(p.sotto("", "send", "bob", " "), exitUsage, "empty")
+	p.fails(p.sotto(""), exitUsage, "chat needs a terminal")
 	p.fails(p.sotto("", "sing"), exitUsage, "sing", "--help")
 	p.fails(p.sotto("", "send", "bob", "x", "--wait", "heard"), exitUsage, "--wait")
 }
@@ -345,6 +346,7 @@ func TestHandOver(t *testing.T) {
 	}
 	a.fails(a.login("secret-alice"), exitUser, "another sotto", "hint:")
 	second := a.start("listen", "--json")
+	second.until(`"ready"`)
 	a.ok(a.sotto("", "send", "bob", "for both screens"))
 	second.until("for both screens")
 	l.until("for both screens")

@@ -56,10 +56,10 @@ func TestHelp(t *testing.T) {
 		t.Error(code, notes.String())
 	}
 	text := out.String()
-	if n := strings.Count(text, "\n"); n > 30 {
+	if n := strings.Count(text, "\n"); n > 24 {
 		t.Errorf("%d lines", n)
 	}
-	for _, c := range []string{"login", "send", "listen", "contacts", "add", "remove", "devices", "verify", "distrust", "history"} {
+	for _, c := range []string{"chat", "login", "send", "listen", "contacts", "add", "remove", "devices", "verify", "distrust", "history"} {
 		if !strings.Contains(text, "\n    "+c+" ") {
 			t.Errorf("no %s in\n%s", c, text)
 		}

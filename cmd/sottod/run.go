@@ -171,12 +171,13 @@ func (s *server) invite(dir string) error {
 		server = " --direct --server " + s.conf.ListenTLS[0]
 	}
 	for i, user := range []string{"alice", "bob"} {
+		other := []string{"bob", "alice"}[i]
 		fmt.Printf("\nIn a %s terminal, %s:\n", []string{"second", "third"}[i], user)
 		fmt.Printf("    %s -as %s login%s --ca %s < %s/%s.password\n", sotto, user, server, caFile(&s.conf), dir, user)
-		fmt.Printf("    %s -as %s listen\n", sotto, user)
+		fmt.Printf("    %s -as %s chat %s\n", sotto, user, other)
 	}
 	fmt.Printf(`
-Then, in any terminal: %s -as alice send bob hello
+In a script: %s -as alice send bob hello
 
 Or log in with any XMPP client that speaks OMEMO (Gajim, Dino, profanity, ...):
     address   alice@%s, bob@%s     password  cat %s/alice.password
