@@ -49,10 +49,8 @@ func (sh *shard) put(user string, acct id, owed []id, m *Mail, sealed []byte, li
 		sh.wake(0) // try again to empty what waits: the disk may be well by now
 		return nil, errors.Join(ErrReadOnly, sh.failed)
 	}
-	for _, d := range owed {
-		if len(sh.box(boxID{acct, d}).seqs) >= sh.s.opt.MailboxMax {
-			return nil, ErrFull
-		}
+	if owed = sh.withRoom(acct, owed); len(owed) == 0 {
+		return nil, ErrFull
 	}
 	r := sh.next[acct]
 	m.Seq = r.next
@@ -75,6 +73,15 @@ func (sh *shard) put(user string, acct id, owed []id, m *Mail, sealed []byte, li
 		sh.wake(sh.s.opt.Linger)
 	}
 	return e.ticket, nil
+}
+
+// withRoom leaves out the devices whose mailbox is full: one that nobody has
+// looked after for 50,000 messages must not keep the others from getting any.
+func (sh *shard) withRoom(acct id, owed []id) []id {
+	return slices.DeleteFunc(owed, func(d id) bool {
+		q := sh.boxes[boxID{acct, d}]
+		return q != nil && len(q.seqs) >= sh.s.opt.MailboxMax
+	})
 }
 
 func (e *entry) answer() *Ticket {

@@ -218,6 +218,12 @@ func TestFullMailbox(t *testing.T) {
 			t.Fatal(i, err)
 		}
 	}
+	if _, err := s.Put("bob", []string{"phone", "laptop"}, mail(9), false); err != nil {
+		t.Fatal("a full device keeps the others from getting mail", err)
+	}
+	if s.Mailbox("bob", "phone").Len() != 3 || s.Mailbox("bob", "laptop").Len() != 1 {
+		t.Fatal("mail in the wrong box")
+	}
 	if _, err := s.Put("nobody", []string{""}, mail(1), false); !errors.Is(err, ErrNoAccount) {
 		t.Fatal(err)
 	}

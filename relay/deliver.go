@@ -129,7 +129,7 @@ func (s *Server) toLive(user string, devices []string, body []byte) {
 	for _, device := range devices {
 		for _, y := range s.hub.of(user) {
 			if y.device == device {
-				y.push(body, "")
+				y.offer(body)
 			}
 		}
 	}

@@ -142,8 +142,11 @@ func (s *Server) iqToDevice(x *Session, st *xmpp.Stanza, asks bool) error {
 	if y == nil || asks && s.Blocks(st.To.Local, x.jid) {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
-	if !y.push(st.AppendAs(nil, x.jid, st.To, nil, nil), "") {
-		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint)
+	b := st.AppendAs(nil, x.jid, st.To, nil, nil)
+	if y == x {
+		x.push(b, "")
+	} else if !y.offer(b) {
+		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("too much waits for that device")
 	}
 	return nil
 }

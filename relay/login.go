@@ -220,7 +220,7 @@ func (x *Session) leave() bool {
 // it has not is written again.
 func (x *Session) back(h uint32) (in uint32, turn int, err error) {
 	x.mu.Lock()
-	if x.ended || x.running != nil {
+	if x.ended || x.spoilt || x.running != nil {
 		x.mu.Unlock()
 		return 0, 0, xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
 	}
@@ -235,16 +235,17 @@ func (x *Session) back(h uint32) (in uint32, turn int, err error) {
 	x.turn++
 	x.running = make(chan struct{})
 	x.since = x.s.Now()
-	again := make([]note, 0, len(x.sm.kept)+len(x.out.list))
+	var again outbox
 	for _, k := range x.sm.kept {
-		again = append(again, note{b: k.b})
+		again.add(note{b: k.b})
 	}
 	for _, n := range x.out.take() {
 		if !n.nonza {
-			again = append(again, n)
+			again.add(n)
 		}
 	}
-	x.out.list = again
+	x.out = again
+	x.sm.keptBytes = 0
 	x.sm.kept, x.sm.asked, x.sm.asks = nil, false, false
 	x.sm.ledger.Restore(h, nil)
 	x.cursor = [2]uint64{}

@@ -31,6 +31,7 @@ type Session struct {
 	turn     int        // counts sockets: an old one's work is refused
 	running  chan struct{}
 	ended    bool
+	spoilt   bool // something was not said to the client: it cannot be resumed
 	presence *xmpp.Element
 	prio     int
 	initial  bool // the first available presence is being handled
@@ -52,12 +53,13 @@ type Session struct {
 
 // management is the XEP-0198 part of a session.
 type management struct {
-	id     string
-	slot   *offline.Slot // nil when the client may not resume
-	ledger xmpp.Ledger
-	kept   []sentNote // unacked stanzas that are not mail
-	asked  bool       // <r/> is out
-	asks   bool       // we owe an <a/>
+	id        string
+	slot      *offline.Slot // nil when the client may not resume
+	ledger    xmpp.Ledger
+	kept      []sentNote // unacked stanzas that are not mail
+	keptBytes int
+	asked     bool // <r/> is out
+	asks      bool // we owe an <a/>
 }
 
 type sentNote struct {
@@ -116,16 +118,51 @@ func (x *Session) SetInterested() {
 	x.remember()
 }
 
-// Push queues a stanza that is not mail; it never blocks. False: too much
-// waits for this session already.
+// Push queues a stanza that is not mail and that the client must know; it never
+// blocks. False: too much waits, and the session ends (see overflow).
 func (x *Session) Push(el *xmpp.Element) bool { return x.push(el.Bytes(), slotOf(el)) }
 
 func (x *Session) push(b []byte, slot string) bool {
 	x.mu.Lock()
 	ok := !x.ended && x.out.put(b, slot)
+	full := !ok && !x.ended
+	x.mu.Unlock()
+	if full {
+		x.overflow()
+	}
+	x.wake()
+	return ok
+}
+
+// offer queues what another client sends; false: too much waits already.
+func (x *Session) offer(b []byte) bool {
+	x.mu.Lock()
+	ok := !x.ended && x.out.takes(b) && x.out.put(b, "")
 	x.mu.Unlock()
 	x.wake()
 	return ok
+}
+
+func (x *Session) unread() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.spoilt
+}
+
+// overflow ends a session whose client does not read what it must know. It
+// binds anew and is told all of it; its mail waits on disk.
+func (x *Session) overflow() {
+	x.mu.Lock()
+	x.spoilt = true
+	if x.conn == nil && x.timer != nil { // parked: its own timer ends it
+		x.timer.Reset(0)
+	}
+	c := x.conn
+	x.mu.Unlock()
+	if c != nil {
+		c.Close(errNoReader)
+		time.AfterFunc(2*time.Second, c.Drop) // the writer waits for a reader
+	}
 }
 
 // wake makes the writer look again; it may be called by anyone.
@@ -182,6 +219,9 @@ func (x *Session) handle(st *xmpp.Stanza) error {
 	}
 	if st.HasFrom && st.From != x.jid && st.From != x.jid.Bare() {
 		return &xmpp.StreamError{Cond: "invalid-from"} // RFC 6120 §8.1.2.1
+	}
+	if x.unread() {
+		return errNoReader
 	}
 	page := x.books.open(x)
 	defer page.close(x)

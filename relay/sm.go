@@ -74,6 +74,7 @@ func (x *Session) takeAck(h uint32) ([]uint64, error) {
 	}
 	kept := x.sm.kept
 	for len(kept) > 0 && int32(h-kept[0].n) >= 0 { // wraps at 2^32, XEP-0198 §4
+		x.sm.keptBytes -= len(kept[0].b)
 		kept = kept[1:]
 	}
 	if len(kept) == 0 {
@@ -138,7 +139,7 @@ func (x *Session) failSM(cond string) error {
 
 func (x *Session) pushNonza(el *xmpp.Element) {
 	x.mu.Lock()
-	x.out.list = append(x.out.list, note{b: el.Bytes(), nonza: true})
+	x.out.add(note{b: el.Bytes(), nonza: true})
 	x.mu.Unlock()
 	x.wake()
 }

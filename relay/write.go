@@ -49,7 +49,12 @@ func (x *Session) fillNotes(w *xmpp.Writer, turn int) error {
 		if x.sm != nil && !n.nonza {
 			last, counted = x.sm.ledger.Sent(0), true
 			x.sm.kept = append(x.sm.kept, sentNote{last, n.b})
+			x.sm.keptBytes += len(n.b)
 		}
+	}
+	if x.sm != nil && (len(x.sm.kept) > outboxMax || x.sm.keptBytes > outboxBytes) {
+		x.spoilt = true // it reads, but does not ack
+		x.conn.Close(errNoReader)
 	}
 	if counted && x.sm.slot != nil {
 		x.sm.slot.Sent(last+1, nil)
@@ -224,6 +229,7 @@ func (x *Session) forget(tags []uint64) {
 type outbox struct {
 	list  []note
 	slots map[string]int // presence sender -> place in list
+	bytes int
 }
 
 // A note is one stanza that waits to be written.
@@ -233,13 +239,23 @@ type note struct {
 	nonza bool   // not a stanza: not counted (XEP-0198 §4)
 }
 
-// outboxMax bounds what may wait for one session (DESIGN §3, law of waking).
-const outboxMax = 2048
+// What may wait for one session (DESIGN §3, law of waking), and how much of it
+// others may put there: they fill no one's outbox.
+const (
+	outboxMax, outboxBytes = 8192, 4 << 20
+	offerMax, offerBytes   = 512, 512 << 10
+)
+
+var errNoReader = &xmpp.StreamError{Cond: xmpp.StreamPolicyViolation, Text: "too much waits to be read or acked"}
 
 // put adds a stanza; false when too much waits already.
 func (o *outbox) put(b []byte, from string) bool {
+	if o.bytes+len(b) > outboxBytes {
+		return false
+	}
 	if from != "" {
 		if i, ok := o.slots[from]; ok {
+			o.bytes += len(b) - len(o.list[i].b)
 			o.list[i].b = b
 			return true
 		}
@@ -253,14 +269,24 @@ func (o *outbox) put(b []byte, from string) bool {
 		}
 		o.slots[from] = len(o.list)
 	}
-	o.list = append(o.list, note{b: b, from: from})
+	o.add(note{b: b, from: from})
 	return true
+}
+
+func (o *outbox) add(n note) {
+	o.list = append(o.list, n)
+	o.bytes += len(n.b)
+}
+
+// takes says whether there is room for what others send.
+func (o *outbox) takes(b []byte) bool {
+	return len(o.list) < offerMax && o.bytes+len(b) <= offerBytes
 }
 
 // take empties the outbox.
 func (o *outbox) take() []note {
 	l := o.list
-	o.list, o.slots = nil, nil
+	*o = outbox{}
 	return l
 }
 

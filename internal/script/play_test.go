@@ -104,6 +104,10 @@ func (p *play) do(line string) {
 		p.actor(f[1]).send("<message id='long' to='bob@localhost'><body>" + strings.Repeat("x", n) + "</body></message>")
 	case "mailbox":
 		p.mailbox(f[1], f[2])
+	case "room": // for so much mail in each mailbox
+		p.close()
+		p.mailMax, _ = strconv.Atoi(f[1])
+		p.open()
 	case "disk": // full, broken (a sync fails) or well again
 		p.disk(f[1])
 	case "restart":
@@ -247,6 +251,14 @@ func (p *play) until(a *actor, want *xmpp.Element) (before []*xmpp.Element) {
 			p.fail("did not come; before: %s", flat(before))
 		}
 	}
+}
+
+func parse(s string) *xmpp.Element {
+	el, err := xmpp.Parse([]byte(s), xmpp.NSClient)
+	if err != nil {
+		panic(err)
+	}
+	return el
 }
 
 func flat(l []*xmpp.Element) string {

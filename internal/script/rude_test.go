@@ -62,14 +62,14 @@ func (s *stage) rude(t *testing.T, from string, far int) *rude {
 	if far >= inside {
 		r.say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>"+basic("alice", "password")+"</auth>", "<success")
 		r.say(hello, "</stream:features>")
-		r.say("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>", "</iq>")
+		r.say("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>deaf</resource></bind></iq>", "</iq>")
 	}
 	return r
 }
 
-func basic(user, password string) string {
-	return base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
-}
+func basic(user, password string) string { return basic64("\x00" + user + "\x00" + password) }
+
+func basic64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
 // say writes and waits until it has read a word.
 func (r *rude) say(what, until string) {

@@ -26,11 +26,12 @@ import (
 
 // A stage is a server with its data folder.
 type stage struct {
-	t     *testing.T
-	dir   string
-	cert  tls.Certificate
-	roots *x509.CertPool
-	opt   relay.Options
+	t       *testing.T
+	dir     string
+	cert    tls.Certificate
+	roots   *x509.CertPool
+	opt     relay.Options
+	mailMax int // of a mailbox; 0: the default
 
 	store *offline.Store
 	relay *relay.Server
@@ -64,7 +65,7 @@ func (s *stage) certificate() {
 func (s *stage) open() {
 	log := slog.New(slog.DiscardHandler)
 	var err error
-	s.store, err = offline.Open(s.dir, offline.Options{Shards: 2, Log: log})
+	s.store, err = offline.Open(s.dir, offline.Options{Shards: 2, Log: log, MailboxMax: s.mailMax})
 	s.must(err)
 	o := s.opt
 	o.Domain, o.Store, o.Log = "localhost", s.store, log
