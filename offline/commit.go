@@ -67,17 +67,35 @@ type haul struct {
 	slots   []uint32 // of fresh
 }
 
+// together is how much earlier than it must an entry is written when others
+// are: commits are dear.
+const together = 10 * time.Millisecond
+
+// gather takes what is due. An entry that all devices ack before its time
+// never sees the disk (DESIGN §3).
 func (sh *shard) gather() *haul {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	h := &haul{dropped: sh.dropped, jobs: sh.jobs}
-	for _, e := range sh.fresh {
-		if len(e.owed) > 0 { // else acked before it was committed: no disk
-			e.state = committing
-			h.fresh = append(h.fresh, e)
+	sh.dropped, sh.jobs, sh.due = nil, nil, time.Time{}
+	soon := time.Now().Add(together)
+	take := map[id]bool{}
+	var later []fresh
+	for _, f := range slices.Backward(sh.fresh) {
+		switch {
+		case len(f.owed) == 0:
+		case take[f.acct] || sh.closing || !f.due.After(soon): // one order for each account
+			take[f.acct] = true
+			f.state = committing
+			h.fresh = append(h.fresh, f.entry)
+		default:
+			later = append(later, f)
+			sh.wakeAt(f.due)
 		}
 	}
-	sh.fresh, sh.dropped, sh.jobs, sh.due = nil, nil, nil, time.Time{}
+	slices.Reverse(h.fresh)
+	slices.Reverse(later)
+	sh.fresh = later
 	return h
 }
 
@@ -139,7 +157,7 @@ func (sh *shard) write(h *haul) (err error) {
 			return err
 		}
 		h.slots = append(h.slots, n)
-		if sealed[i], err = sealOnce(key, e.sealed, e.key()); err != nil {
+		if sealed[i], err = sealOnce(key, e.mail.encode(e.user), e.key()); err != nil {
 			return err
 		}
 	}
@@ -201,7 +219,7 @@ func (h *haul) apply(tx *bbolt.Tx, sealed [][]byte) error {
 
 func (sh *shard) stored(h *haul) {
 	for i, e := range h.fresh {
-		e.state, e.slot, e.sealed, e.mail = stored, h.slots[i], nil, nil
+		e.state, e.slot, e.mail = stored, h.slots[i], nil
 		for _, d := range e.gone {
 			sh.dropped = append(sh.dropped, drop{e.place, d, false, e.slot})
 		}

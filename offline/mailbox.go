@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"time"
 
 	"go.etcd.io/bbolt"
 )
@@ -23,15 +24,14 @@ func (s *Store) Put(user string, devices []string, m *Mail, live bool) (*Ticket,
 	}
 	owed := make([]id, 0, len(devices))
 	for _, d := range devices {
-		if x := s.id("device", user, d); !slices.Contains(owed, x) {
+		if x := s.device(user, d); !slices.Contains(owed, x) {
 			owed = append(owed, x)
 		}
 	}
-	sealed := m.encode(user)
-	return sh.put(user, acct, owed, m, sealed, live)
+	return sh.put(user, acct, owed, m, live)
 }
 
-func (sh *shard) put(user string, acct id, owed []id, m *Mail, sealed []byte, live bool) (*Ticket, error) {
+func (sh *shard) put(user string, acct id, owed []id, m *Mail, live bool) (*Ticket, error) {
 	if err := sh.reserve(acct); err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (sh *shard) put(user string, acct id, owed []id, m *Mail, sealed []byte, li
 	sh.next[acct] = span{r.next + 1, r.end}
 	e := &entry{
 		place: place{acct, m.Seq}, user: user, token: m.Token, owed: owed, asked: slices.Clone(owed),
-		mail: m, sealed: sealed, ticket: &Ticket{},
+		mail: m, ticket: &Ticket{},
 	}
 	sh.entries[e.place] = e
 	if e.token != 0 {
@@ -66,12 +66,12 @@ func (sh *shard) put(user string, acct id, owed []id, m *Mail, sealed []byte, li
 	for _, d := range owed {
 		sh.box(boxID{acct, d}).add(m.Seq)
 	}
-	sh.fresh = append(sh.fresh, e)
+	linger := sh.s.opt.Linger
 	if live {
-		sh.wake(sh.s.opt.LingerLive)
-	} else {
-		sh.wake(sh.s.opt.Linger)
+		linger = sh.s.opt.LingerLive
 	}
+	sh.wake(linger)
+	sh.fresh = append(sh.fresh, fresh{e, time.Now().Add(linger)})
 	return e.ticket, nil
 }
 
@@ -133,7 +133,7 @@ type Mailbox struct {
 // Mailbox opens a device's mailbox; "" is the account's inbox.
 func (s *Store) Mailbox(user, device string) *Mailbox {
 	sh, acct, err := s.of(user)
-	return &Mailbox{sh, user, acct, s.id("device", user, device), err}
+	return &Mailbox{sh, user, acct, s.device(user, device), err}
 }
 
 // Len is how many mails wait.
@@ -274,6 +274,7 @@ func (sh *shard) acked(p place, device id) *Ticket {
 		e.asked = slices.Clone(e.owed) // owed is changed in place while asked is written
 		if last {
 			sh.lose(e)
+			e.mail = nil
 			return e.ticket
 		}
 	case committing:

@@ -36,7 +36,7 @@ type shard struct {
 	boxes   map[boxID]*queue
 	tokens  map[uint64]*entry
 	next    map[id]span // numbers to give out
-	fresh   []*entry    // wait for the next commit
+	fresh   []fresh     // wait for a commit
 	dropped []drop      // acked, still on disk
 	jobs    []*job      // record writes
 	due     time.Time   // when the next commit starts
@@ -63,14 +63,19 @@ type entry struct {
 	place
 	user   string
 	token  uint64
-	owed   []id // devices
-	asked  []id // devices whose refs the commit writes
-	gone   []id // devices that acked while it was written
-	mail   *Mail
-	sealed []byte // encoded, until committed
+	owed   []id  // devices
+	asked  []id  // devices whose refs the commit writes
+	gone   []id  // devices that acked while it was written
+	mail   *Mail // until it is committed or gone
 	slot   uint32
 	state  entryState
 	ticket *Ticket
+}
+
+// fresh is an entry that is to be committed when its time has come.
+type fresh struct {
+	*entry
+	due time.Time
 }
 
 type entryState uint8
@@ -150,8 +155,9 @@ func (q *queue) remove(seq uint64) bool {
 }
 
 // wake starts a commit at the latest when d has passed.
-func (sh *shard) wake(d time.Duration) {
-	due := time.Now().Add(d)
+func (sh *shard) wake(d time.Duration) { sh.wakeAt(time.Now().Add(d)) }
+
+func (sh *shard) wakeAt(due time.Time) {
 	if !sh.due.IsZero() && sh.due.Before(due) {
 		return
 	}

@@ -72,11 +72,11 @@ type Store struct {
 	// fixed: set by Open, read-only after.
 	dir    string
 	opt    Options
-	key    []byte // of the names in the files
 	seal   cipher.AEAD
 	lock   *os.File
 	shards []*shard
 	slots  *slotFile
+	names  *names
 	stop   chan struct{}
 	done   sync.WaitGroup
 
@@ -133,7 +133,7 @@ func (s *Store) openFiles() error {
 		return err
 	}
 	s.opt.Shards = n
-	s.key = derive(master, "names")
+	s.names = newNames(derive(master, "names"))
 	if s.seal, err = sealer(derive(master, "records")); err != nil {
 		return err
 	}
@@ -197,26 +197,6 @@ func derive(master []byte, label string) []byte {
 	m := hmac.New(sha256.New, master)
 	m.Write([]byte("sotto " + label))
 	return m.Sum(nil)
-}
-
-// id hides a name: 16 bytes that only the holder of the root key can make.
-type id [16]byte
-
-func (s *Store) id(parts ...string) (x id) {
-	m := hmac.New(sha256.New, s.key)
-	for _, p := range parts {
-		m.Write([]byte{byte(len(p) >> 8), byte(len(p))})
-		m.Write([]byte(p))
-	}
-	copy(x[:], m.Sum(nil))
-	return x
-}
-
-// of finds the shard of an account.
-func (s *Store) of(user string) (*shard, id, error) {
-	acct := s.id("account", user)
-	sh := s.shards[int(acct[0])%len(s.shards)]
-	return sh, acct, sh.broken
 }
 
 // OnExpire sets what is called for mail that was not fetched in time.

@@ -96,7 +96,16 @@ func (p *peer) answers(ctx context.Context) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	return errors.New("the server did not open " + p.addr)
+	return fmt.Errorf("the server did not open %s: %s", p.addr, p.lastWords())
+}
+
+// lastWords are the end of what the server printed.
+func (p *peer) lastWords() string {
+	b, err := os.ReadFile(filepath.Join(p.dir, "out.log"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(b[max(0, len(b)-600):])
 }
 
 // certificate makes one P-256 certificate, the same kind for every peer.
@@ -177,7 +186,7 @@ c2s_require_encryption = true
 authentication = "internal_hashed"
 storage = "internal"
 smacks_max_unacked_stanzas = 256
-smacks_max_queue_size = 100000
+smacks_max_queue_size = 1000
 log = { warn = "DIR/prosody.log" }
 VirtualHost "DOMAIN"
 ssl = { certificate = "DIR/crt.pem", key = "DIR/key.pem" }
@@ -211,6 +220,7 @@ registration_timeout: infinity
 modules:
   mod_roster: {}
   mod_disco: {}
+  mod_caps: {}
   mod_ping: {}
   mod_register: {access: all, ip_access: all}
   mod_offline: {access_max_user_messages: all_messages}
@@ -219,8 +229,6 @@ modules:
   mod_pubsub: {plugins: [flat, pep]}
 shaper_rules:
   all_messages: infinity
-access_rules:
-  all: {allow: all}
 `)
 	if err := p.write("ejabberd.yml", []byte(conf)); err != nil {
 		return err
