@@ -69,7 +69,7 @@ type haul struct {
 
 // together is how much earlier than it must an entry is written when others
 // are: commits are dear.
-const together = 10 * time.Millisecond
+const together = time.Millisecond
 
 // gather takes what is due. An entry that all devices ack before its time
 // never sees the disk (DESIGN §3).

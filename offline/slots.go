@@ -7,9 +7,14 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -24,85 +29,140 @@ type Resumable struct {
 	Until                      time.Time
 }
 
-// The slot file: a head with the boot id, then slots of slotSize bytes:
-// id 16, in 4, acked 4, out 4, and a ring of ringSize tags at ringAt.
+// Two files hold the counters of resumable sessions. "sessions" has a head
+// with the boot id, then countersSize bytes for each: id 16, in 4, acked 4,
+// out 4. It is mapped: a counter moves with each message, and costs a store.
+// "rings" has ringSize tags of what was sent last for each.
 const (
-	slotHead = 64
-	slotSize = 2176
-	ringAt   = 64
-	ringSize = 256
+	slotHead     = 4096
+	countersSize = 32
+	ringSize     = 256
+	chunkSlots   = 4096 // counters that are mapped at a time
+	chunkSize    = chunkSlots * countersSize
 )
 
 // A slotFile holds the counters of resumable sessions. Writes go to the page
 // cache only: they outlive the process, and after a power cut the boot id says
 // that none of them can be trusted.
 type slotFile struct {
-	s   *Store
-	f   *os.File
-	off bool // nothing can be written
+	s     *Store
+	f     *os.File // counters
+	rings *os.File
+	off   bool // nothing can be written
 
-	mu   sync.Mutex
-	live map[string]*Slot
-	free []int64
-	size int64 // slots in the file
+	mu     sync.Mutex
+	live   map[string]*Slot
+	free   []int64
+	chunks [][]byte // the mapped file behind its head; never unmapped while open
 }
 
-// A Slot is one resumable session's place in the file.
+// A Slot is one resumable session's place in the files.
 type Slot struct {
 	file *slotFile
 	n    int64
-	id   id
 	rec  Resumable
-	mu   sync.Mutex
+
+	mu sync.Mutex
+	at []byte // its counters; nil when the session is gone and the place another's
 }
 
 func openSlots(s *Store) (*slotFile, error) {
-	f, err := os.OpenFile(filepath.Join(s.dir, "slots"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(s.dir, "sessions"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	rings, err := os.OpenFile(filepath.Join(s.dir, "rings"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		boot = []byte(time.Now().String()) // unknown: never trusted again
+		return nil, errors.Join(err, f.Close())
 	}
-	sf := &slotFile{s: s, f: f, live: map[string]*Slot{}}
-	head := make([]byte, slotHead)
-	_, _ = f.ReadAt(head, 0)
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	sf.size = max(0, (st.Size()-slotHead)/slotSize)
-	if !bytes.Equal(bytes.TrimRight(head, "\x00"), boot) {
-		if err := sf.distrust(boot); err != nil {
-			s.opt.Log.Error("sessions cannot be resumed", "err", err)
-			sf.off = true // they bind anew; their mail is there
-		}
+	sf := &slotFile{s: s, f: f, rings: rings, live: map[string]*Slot{}}
+	if err := errors.Join(sf.mapAll(), sf.trust()); err != nil {
+		s.opt.Log.Error("sessions cannot be resumed", "err", err)
+		sf.off = true // they bind anew; their mail is there
 	}
 	return sf, sf.load()
 }
 
-// distrust empties the slots of another boot, then writes ours: in place, for
-// the disk may be full.
-func (sf *slotFile) distrust(boot []byte) error {
-	for n := range sf.size {
-		if _, err := sf.f.WriteAt(make([]byte, 28), sf.at(n)); err != nil {
+// trust empties the slots of another boot, then writes ours: in place, for the
+// disk may be full.
+func (sf *slotFile) trust() error {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		boot = []byte(time.Now().String()) // unknown: never trusted again
+	}
+	head := make([]byte, slotHead)
+	_, _ = sf.f.ReadAt(head, 0)
+	if bytes.Equal(bytes.TrimRight(head, "\x00"), boot) {
+		return nil
+	}
+	for _, b := range sf.chunks {
+		clear(b)
+	}
+	clear(head)
+	copy(head, boot)
+	_, err = sf.f.WriteAt(head, 0)
+	return err
+}
+
+// mapAll maps the whole chunks of the file.
+func (sf *slotFile) mapAll() error {
+	st, err := sf.f.Stat()
+	if err != nil {
+		return err
+	}
+	for range max(0, st.Size()-slotHead) / chunkSize {
+		if err := sf.mapNext(); err != nil {
 			return err
 		}
 	}
-	head := make([]byte, slotHead)
-	copy(head, boot)
-	_, err := sf.f.WriteAt(head, 0)
-	return err
+	return nil
+}
+
+// mapNext maps one more chunk. Its space is taken from the disk first: a
+// store into a mapping cannot say that the disk is full.
+func (sf *slotFile) mapNext() error {
+	at := int64(slotHead + len(sf.chunks)*chunkSize)
+	if err := syscall.Fallocate(int(sf.f.Fd()), 0, at, chunkSize); err != nil {
+		return fmt.Errorf("room for sessions: %w", err)
+	}
+	b, err := syscall.Mmap(int(sf.f.Fd()), at, chunkSize, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map sessions: %w", err)
+	}
+	sf.chunks = append(sf.chunks, b)
+	return nil
+}
+
+func (sf *slotFile) close() error {
+	sf.mu.Lock()
+	live := slices.Collect(maps.Values(sf.live))
+	sf.mu.Unlock()
+	for _, sl := range live {
+		sl.mu.Lock()
+		sl.at = nil
+		sl.mu.Unlock()
+	}
+	var err error
+	for _, b := range sf.chunks {
+		err = errors.Join(err, syscall.Munmap(b))
+	}
+	sf.chunks = nil
+	return errors.Join(err, sf.f.Close(), sf.rings.Close())
+}
+
+// counters are the bytes of slot n.
+func (sf *slotFile) counters(n int64) []byte {
+	at := n % chunkSlots * countersSize
+	return sf.chunks[n/chunkSlots][at : at+countersSize : at+countersSize]
 }
 
 // load finds the sessions that can still be resumed, and drops the records of
 // those that cannot.
 func (sf *slotFile) load() error {
 	byID := map[id]int64{}
-	for n := range sf.size {
-		var x id
-		if _, err := sf.f.ReadAt(x[:], sf.at(n)); err == nil && x != (id{}) && !sf.off {
+	size := int64(len(sf.chunks) * chunkSlots)
+	for n := range size {
+		if x := id(sf.counters(n)); x != (id{}) && !sf.off {
 			byID[x] = n
 		}
 	}
@@ -122,7 +182,7 @@ func (sf *slotFile) load() error {
 						return true
 					}
 					used[n] = true
-					sf.live[name] = &Slot{file: sf, n: n, id: sf.s.id("slot", name), rec: rec}
+					sf.live[name] = &Slot{file: sf, n: n, at: sf.counters(n), rec: rec}
 					return true
 				})
 				return r.err
@@ -132,15 +192,15 @@ func (sf *slotFile) load() error {
 			return err
 		}
 	}
-	for n := range sf.size {
+	for n := range size {
 		if !used[n] {
+			clear(sf.counters(n))
 			sf.free = append(sf.free, n)
 		}
 	}
+	slices.Reverse(sf.free) // the low ones first, so that few pages are in use
 	return nil
 }
-
-func (sf *slotFile) at(n int64) int64 { return slotHead + n*slotSize }
 
 // NewSlot makes a session resumable.
 func (s *Store) NewSlot(r Resumable) (*Slot, error) {
@@ -149,23 +209,26 @@ func (s *Store) NewSlot(r Resumable) (*Slot, error) {
 		return nil, ErrReadOnly
 	}
 	sf.mu.Lock()
-	n := sf.size
-	if l := len(sf.free); l > 0 {
-		n = sf.free[l-1]
-		sf.free = sf.free[:l-1]
-	} else {
-		sf.size++
+	defer sf.mu.Unlock()
+	if len(sf.free) == 0 {
+		first := int64(len(sf.chunks) * chunkSlots)
+		if err := sf.mapNext(); err != nil {
+			return nil, err
+		}
+		for n := first + chunkSlots - 1; n >= first; n-- {
+			sf.free = append(sf.free, n)
+		}
 	}
-	sl := &Slot{file: sf, n: n, id: s.id("slot", r.ID), rec: r}
-	sf.live[r.ID] = sl
-	sf.mu.Unlock()
-	b := make([]byte, slotSize)
-	copy(b, sl.id[:])
-	if _, err := sf.f.WriteAt(b, sf.at(n)); err != nil {
-		sl.Drop()
+	n := sf.free[len(sf.free)-1]
+	sl := &Slot{file: sf, n: n, at: sf.counters(n), rec: r}
+	if err := sl.save(r); err != nil {
 		return nil, err
 	}
-	return sl, sl.save(r)
+	sf.free = sf.free[:len(sf.free)-1]
+	sf.live[r.ID] = sl
+	x := s.id("slot", r.ID)
+	copy(sl.at, x[:])
+	return sl, nil
 }
 
 // save writes the record with the next commit; nobody waits for it, for a
@@ -230,54 +293,60 @@ func (s *Store) Slots() ([]Resumable, error) {
 	return all, nil
 }
 
-func (sl *Slot) put32(off int64, v uint32) {
-	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], v)
-	sl.write(off, b[:])
-}
-
-func (sl *Slot) write(off int64, b []byte) {
-	if _, err := sl.file.f.WriteAt(b, sl.file.at(sl.n)+off); err != nil {
-		sl.file.s.opt.Log.Error("slot file", "err", err)
+func (sl *Slot) put(off int, v uint32) {
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	if sl.at != nil {
+		binary.BigEndian.PutUint32(sl.at[off:], v)
 	}
 }
 
 // Took notes how many stanzas of the client are safe.
-func (sl *Slot) Took(in uint32) { sl.put32(16, in) }
+func (sl *Slot) Took(in uint32) { sl.put(16, in) }
 
 // Acked notes what the client has.
-func (sl *Slot) Acked(out uint32) { sl.put32(20, out) }
+func (sl *Slot) Acked(out uint32) { sl.put(20, out) }
 
 // Sent notes that stanzas first, first+1, … go out with these tags, before a
 // byte of them is written. Without tags it only moves the counter to first-1.
 func (sl *Slot) Sent(first uint32, tags []uint64) {
-	for len(tags) > 0 {
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	for len(tags) > 0 && sl.at != nil {
 		at := first % ringSize
 		n := min(len(tags), int(ringSize-at))
 		b := make([]byte, 0, 8*n)
 		for _, t := range tags[:n] {
 			b = binary.BigEndian.AppendUint64(b, t)
 		}
-		sl.write(ringAt+8*int64(at), b)
+		if _, err := sl.file.rings.WriteAt(b, sl.ring()+8*int64(at)); err != nil {
+			sl.file.s.opt.Log.Error("rings", "err", err)
+		}
 		first, tags = first+uint32(n), tags[n:]
 	}
-	sl.put32(24, first-1)
+	if sl.at != nil {
+		binary.BigEndian.PutUint32(sl.at[24:], first-1)
+	}
 }
+
+func (sl *Slot) ring() int64 { return sl.n * ringSize * 8 }
 
 // State reads the counters back, with the tags of what is not acked.
 func (sl *Slot) State() (in, acked uint32, tags []uint64) {
-	b := make([]byte, slotSize)
-	if _, err := sl.file.f.ReadAt(b, sl.file.at(sl.n)); err != nil {
+	b := make([]byte, ringSize*8)
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	if _, err := sl.file.rings.ReadAt(b, sl.ring()); sl.at == nil || err != nil && err != io.EOF {
 		return 0, 0, nil
 	}
-	in, acked = binary.BigEndian.Uint32(b[16:]), binary.BigEndian.Uint32(b[20:])
-	out := binary.BigEndian.Uint32(b[24:])
+	in, acked = binary.BigEndian.Uint32(sl.at[16:]), binary.BigEndian.Uint32(sl.at[20:])
+	out := binary.BigEndian.Uint32(sl.at[24:])
 	for n := acked + 1; int32(out-n) >= 0 && len(tags) < 1<<16; n++ {
 		if out-n >= ringSize {
 			tags = append(tags, 0) // fell out of the ring: sent again instead
 			continue
 		}
-		tags = append(tags, binary.BigEndian.Uint64(b[ringAt+8*(n%ringSize):]))
+		tags = append(tags, binary.BigEndian.Uint64(b[8*(n%ringSize):]))
 	}
 	return in, acked, tags
 }
@@ -301,16 +370,19 @@ func (sl *Slot) SetRecord(r Resumable) {
 // Drop ends the session: it cannot be resumed any more.
 func (sl *Slot) Drop() {
 	sf := sl.file
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
 	sf.mu.Lock()
 	if sf.live[sl.rec.ID] != sl {
 		sf.mu.Unlock()
 		return
 	}
 	delete(sf.live, sl.rec.ID)
-	sf.mu.Unlock()
-	sl.write(0, make([]byte, 28))
-	sf.mu.Lock()
-	sf.free = append(sf.free, sl.n)
+	if sl.at != nil {
+		clear(sl.at)
+		sl.at = nil
+		sf.free = append(sf.free, sl.n)
+	}
 	sf.mu.Unlock()
 	r := sl.rec
 	_ = sf.s.Later(r.User, func(rec *Records) error {

@@ -275,5 +275,5 @@ func (s *Store) Close() error {
 	for _, sh := range s.shards {
 		err = errors.Join(err, sh.closeFiles())
 	}
-	return errors.Join(err, s.slots.f.Close(), s.lock.Close())
+	return errors.Join(err, s.slots.close(), s.lock.Close())
 }

@@ -244,9 +244,14 @@ func (x *Session) back(h uint32) (in uint32, turn int, err error) {
 			again.add(n)
 		}
 	}
+<<<<<<< HEAD
 	x.out = again
 	x.sm.keptBytes = 0
 	x.sm.kept, x.sm.asked, x.sm.asks = nil, false, false
+=======
+	x.out.list = again
+	x.sm.kept, x.sm.asked, x.sm.out, x.sm.asks = nil, h, 0, false
+>>>>>>> 6b888fa (relay: one question behind each flight; counters of sessions are mapped)
 	x.sm.ledger.Restore(h, nil)
 	x.cursor = [2]uint64{}
 	x.books.restart(x.books.safe)

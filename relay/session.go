@@ -53,6 +53,7 @@ type Session struct {
 
 // management is the XEP-0198 part of a session.
 type management struct {
+<<<<<<< HEAD
 	id        string
 	slot      *offline.Slot // nil when the client may not resume
 	ledger    xmpp.Ledger
@@ -60,6 +61,15 @@ type management struct {
 	keptBytes int
 	asked     bool // <r/> is out
 	asks      bool // we owe an <a/>
+=======
+	id     string
+	slot   *offline.Slot // nil when the client may not resume
+	ledger xmpp.Ledger
+	kept   []sentNote // unacked stanzas that are not mail
+	asked  uint32     // the last <r/> was behind this stanza
+	out    int        // how many <r/> have no answer yet
+	asks   bool       // we owe an <a/>
+>>>>>>> 6b888fa (relay: one question behind each flight; counters of sessions are mapped)
 }
 
 type sentNote struct {

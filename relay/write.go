@@ -166,8 +166,9 @@ func (x *Session) fillAsk(w *xmpp.Writer, turn int) error {
 		return errStale
 	}
 	if x.sm != nil {
-		if x.sm.ledger.Waiting() > 0 && !x.sm.asked {
-			x.sm.asked = true
+		if last := x.sm.ledger.Out(); x.sm.ledger.Waiting() > 0 && x.sm.asked != last {
+			x.sm.asked = last
+			x.sm.out++
 			w.Bytes([]byte("<r xmlns='" + xmpp.NSSM + "'/>"))
 		}
 		return nil
