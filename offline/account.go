@@ -44,26 +44,45 @@ const seenEvery = time.Hour
 
 // Account reads an account.
 func (s *Store) Account(user string) (Account, error) {
+	a, err := s.account(user)
+	if err != nil {
+		return Account{}, err
+	}
+	return *a, nil
+}
+
+// account is read-only: everybody who asks gets the same one.
+func (s *Store) account(user string) (*Account, error) {
 	sh, acct, err := s.of(user)
 	if err != nil {
-		return Account{}, err
+		return nil, err
 	}
 	sh.mu.Lock()
-	a, ok := sh.known[acct]
-	turn := sh.edits
+	a, turn := sh.known[acct], sh.edits
 	sh.mu.Unlock()
-	if ok {
+	if a != nil {
 		return a, nil
 	}
-	err = sh.db.View(func(tx *bbolt.Tx) error { return s.readAccount(tx, acct, &a) })
+	return s.learn(sh, acct, turn)
+}
+
+// knownMax bounds how many accounts of a shard are kept in memory.
+const knownMax = 1 << 14
+
+func (s *Store) learn(sh *shard, acct id, turn int) (*Account, error) {
+	a := new(Account)
+	err := sh.db.View(func(tx *bbolt.Tx) error { return s.readAccount(tx, acct, a) })
 	if err != nil {
-		return Account{}, err
+		return nil, err
 	}
 	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if len(sh.known) >= knownMax {
+		clear(sh.known)
+	}
 	if sh.edits == turn { // else it may be old already
 		sh.known[acct] = a
 	}
-	sh.mu.Unlock()
 	return a, nil
 }
 
@@ -201,8 +220,11 @@ func (s *Store) Users() ([]string, error) {
 
 // Devices lists the devices that are owed messages.
 func (s *Store) Devices(user string) ([]Device, error) {
-	a, err := s.Account(user)
-	return a.Devices, err
+	a, err := s.account(user)
+	if err != nil {
+		return nil, err
+	}
+	return a.Devices, nil
 }
 
 // SawDevice notes a login. A new device pushes out the one unseen the longest

@@ -65,6 +65,7 @@ type haul struct {
 	dropped []drop
 	jobs    []*job
 	slots   []uint32 // of fresh
+	tickets []*Ticket
 }
 
 // together is how much earlier than it must an entry is written when others
@@ -86,7 +87,7 @@ func (sh *shard) gather() *haul {
 		case len(f.owed) == 0:
 		case take[f.acct] || sh.closing || !f.due.After(soon): // one order for each account
 			take[f.acct] = true
-			f.state = committing
+			f.state, f.asked = committing, f.owed
 			h.fresh = append(h.fresh, f.entry)
 		default:
 			later = append(later, f)
@@ -94,6 +95,9 @@ func (sh *shard) gather() *haul {
 		}
 	}
 	slices.Reverse(h.fresh)
+	for _, e := range h.fresh {
+		h.tickets = append(h.tickets, e.ticket)
+	}
 	slices.Reverse(later)
 	sh.fresh = later
 	return h
@@ -123,8 +127,8 @@ func (sh *shard) commit() {
 		sh.stored(h)
 	}
 	sh.mu.Unlock()
-	for i, e := range h.fresh {
-		e.ticket.settle(verdict[i])
+	for i, t := range h.tickets {
+		t.settle(verdict[i])
 	}
 	for _, j := range h.jobs {
 		if j.err == nil && err != nil {
@@ -219,7 +223,7 @@ func (h *haul) apply(tx *bbolt.Tx, sealed [][]byte) error {
 
 func (sh *shard) stored(h *haul) {
 	for i, e := range h.fresh {
-		e.state, e.slot, e.mail = stored, h.slots[i], nil
+		e.state, e.slot, e.mail, e.asked, e.ticket = stored, h.slots[i], nil, nil, nil
 		for _, d := range e.gone {
 			sh.dropped = append(sh.dropped, drop{e.place, d, false, e.slot})
 		}

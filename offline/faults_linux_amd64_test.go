@@ -98,14 +98,14 @@ func (c *teller) put(s *Store, i int) (m *Mail, safe bool) {
 		return nil, false
 	}
 	done := make(chan struct{})
-	k.Then(func(err error) {
+	k.Then(told(func(err error) {
 		if err == nil {
 			c.say("safe %d", i)
 		} else {
 			c.say("fail %d", i)
 		}
 		close(done)
-	})
+	}))
 	if i%2 == 0 || i%13 == 12 {
 		<-done
 		return m, k.Err() == nil
@@ -213,7 +213,7 @@ func (k *tale) compare(s *Store) error {
 		return err
 	}
 	done := make(chan error, 1)
-	t.Then(func(err error) { done <- err })
+	t.Then(told(func(err error) { done <- err }))
 	select {
 	case err = <-done:
 		return err

@@ -62,8 +62,12 @@ type Ticket struct {
 	mu   sync.Mutex
 	done bool
 	err  error
-	then []func(error)
+	then Waiter
+	more []Waiter
 }
+
+// A Waiter is told when a Ticket is decided.
+type Waiter interface{ Settled(err error) }
 
 // Done says whether it is decided; then Err is final.
 func (t *Ticket) Done() bool {
@@ -80,17 +84,21 @@ func (t *Ticket) Err() error {
 	return t.err
 }
 
-// Then calls f once, when it is decided; at once if it is already.
-func (t *Ticket) Then(f func(error)) {
+// Then tells w once, when it is decided; at once if it is already.
+func (t *Ticket) Then(w Waiter) {
 	t.mu.Lock()
-	if !t.done {
-		t.then = append(t.then, f)
+	switch {
+	case t.done:
+		err := t.err
 		t.mu.Unlock()
+		w.Settled(err)
 		return
+	case t.then == nil:
+		t.then = w
+	default: // a twin
+		t.more = append(t.more, w)
 	}
-	err := t.err
 	t.mu.Unlock()
-	f(err)
 }
 
 func (t *Ticket) settle(err error) {
@@ -100,10 +108,13 @@ func (t *Ticket) settle(err error) {
 		return
 	}
 	t.done, t.err = true, err
-	then := t.then
-	t.then = nil
+	then, more := t.then, t.more
+	t.then, t.more = nil, nil
 	t.mu.Unlock()
-	for _, f := range then {
-		f(err)
+	if then != nil {
+		then.Settled(err)
+	}
+	for _, w := range more {
+		w.Settled(err)
 	}
 }

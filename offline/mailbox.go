@@ -19,7 +19,7 @@ func (s *Store) Put(user string, devices []string, m *Mail, live bool) (*Ticket,
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.Devices(user); err != nil {
+	if _, err := s.account(user); err != nil {
 		return nil, err
 	}
 	owed := make([]id, 0, len(devices))
@@ -56,7 +56,7 @@ func (sh *shard) put(user string, acct id, owed []id, m *Mail, live bool) (*Tick
 	m.Seq = r.next
 	sh.next[acct] = span{r.next + 1, r.end}
 	e := &entry{
-		place: place{acct, m.Seq}, user: user, token: m.Token, owed: owed, asked: slices.Clone(owed),
+		place: place{acct, m.Seq}, user: user, token: m.Token, owed: owed,
 		mail: m, ticket: &Ticket{},
 	}
 	sh.entries[e.place] = e
@@ -267,11 +267,13 @@ func (sh *shard) acked(p place, device id) *Ticket {
 	if e == nil {
 		return nil
 	}
+	if e.state == committing {
+		e.owed = slices.Clone(e.owed) // the commit reads the old one
+	}
 	e.owed = slices.DeleteFunc(e.owed, func(d id) bool { return d == device })
 	last := len(e.owed) == 0
 	switch e.state {
 	case waiting:
-		e.asked = slices.Clone(e.owed) // owed is changed in place while asked is written
 		if last {
 			sh.lose(e)
 			e.mail = nil

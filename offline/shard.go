@@ -41,7 +41,7 @@ type shard struct {
 	jobs    []*job      // record writes
 	due     time.Time   // when the next commit starts
 	closing bool
-	known   map[id]Account // read-only copies
+	known   map[id]*Account // read-only
 	edits   int
 	failed  error // after a failed commit: no new mail (DESIGN §5)
 	kick    chan struct{}

@@ -17,9 +17,15 @@ type books struct {
 
 // A page is one stanza that is not safe yet.
 type page struct {
+	x       *Session
 	n       uint32
 	waiting int
 	torn    bool // the books were closed by a resumption
+
+	// what an error reply needs of a message that waits
+	id, typ string
+	to      xmpp.JID
+	hasTo   bool
 }
 
 // open starts the page of the next stanza.
@@ -27,52 +33,50 @@ func (b *books) open(x *Session) *page {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	b.in++
-	p := &page{n: b.in, waiting: 1}
+	p := &page{x: x, n: b.in, waiting: 1}
 	b.pages = append(b.pages, p)
 	return p
 }
 
 // close says that the reader is done with the stanza.
-func (p *page) close(x *Session) { p.settle(x) }
+func (p *page) close() { p.settle() }
 
 // wait keeps the page open until the ticket is safe. When it fails, the sender
 // is told, and the stanza counts as handled: it was refused.
-func (p *page) wait(x *Session, t *offline.Ticket, st *xmpp.Stanza) {
+func (p *page) wait(t *offline.Ticket, st *xmpp.Stanza) {
 	if t.Done() && t.Err() == nil {
 		return
 	}
-	x.mu.Lock()
+	p.x.mu.Lock()
 	p.waiting++
-	x.mu.Unlock()
-	keep := letterhead(st)
-	t.Then(func(err error) {
-		if err != nil {
-			x.refuse(keep, err)
-		}
-		p.settle(x)
-	})
+	p.id, p.typ, p.to, p.hasTo = st.ID, st.Type, st.To, st.HasTo
+	p.x.mu.Unlock()
+	t.Then(p)
 }
 
-// letterhead keeps what an error reply needs, without the content.
-func letterhead(st *xmpp.Stanza) *xmpp.Stanza {
-	return &xmpp.Stanza{
-		Kind: st.Kind, Name: st.Name, ID: st.ID, Type: st.Type,
-		To: st.To, From: st.From, HasTo: st.HasTo, HasFrom: st.HasFrom,
+// Settled implements offline.Waiter.
+func (p *page) Settled(err error) {
+	if err != nil {
+		p.refuse(err)
 	}
+	p.settle()
 }
 
 // refuse tells the sender that a message which was read could not be kept.
-func (x *Session) refuse(st *xmpp.Stanza, err error) {
+func (p *page) refuse(err error) {
+	x := p.x
 	x.s.opt.Log.Error("mail not stored", "err", err)
-	if st.Type == "error" {
+	if p.typ == "error" {
 		return
 	}
+	st := &xmpp.Stanza{Kind: xmpp.KindMessage, Name: xmpp.Name{Space: xmpp.NSClient, Local: "message"}, ID: p.id, Type: p.typ, To: p.to, HasTo: p.hasTo}
 	why := xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("the server could not store this message; send it again later")
 	el := xmpp.ErrorReply(st, why)
 	x.Push(el.Set("to", x.jid.String()))
 }
 
-func (p *page) settle(x *Session) {
+func (p *page) settle() {
+	x := p.x
 	x.mu.Lock()
 	p.waiting--
 	moved := p.waiting == 0 && !p.torn && x.books.advance()

@@ -36,7 +36,8 @@ func (s *Server) message(x *Session, st *xmpp.Stanza, p *page) error {
 }
 
 func (s *Server) toReceiver(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bool, p *page) error {
-	boxes, err := s.boxes(to.Local)
+	var few [boxesFew]box
+	boxes, err := s.boxes(few[:0], to.Local)
 	unknown := errors.Is(err, offline.ErrNoAccount)
 	if err != nil && !unknown {
 		return err
@@ -51,7 +52,7 @@ func (s *Server) toReceiver(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bo
 	body := s.stamped(st, x.jid, to)
 	s.toLive(to.Local, way.Live, body)
 	if way.Mail != nil {
-		m := &offline.Mail{From: x.jid.String(), ID: st.ID, Body: body, Token: x.token(p, 0)}
+		m := &offline.Mail{From: x.full, ID: st.ID, Body: body, Token: x.token(p, 0)}
 		if err := s.mail(x, st, to.Local, way, m, p); err != nil {
 			return err
 		}
@@ -72,7 +73,7 @@ func (s *Server) mail(x *Session, st *xmpp.Stanza, user string, way Plan, m *off
 	}
 	s.wakeDevices(user, way)
 	if x != nil && p != nil {
-		p.wait(x, t, st)
+		p.wait(t, st)
 	}
 	return nil
 }
@@ -152,14 +153,16 @@ func (s *Server) allAck(user string, devices []string) bool {
 	return true
 }
 
-// boxes is what routing knows of an account.
-func (s *Server) boxes(user string) ([]box, error) {
+// boxesFew is how many devices people have; room for them is on the stack.
+const boxesFew = 6
+
+// boxes appends to all, which is empty, what routing knows of an account.
+func (s *Server) boxes(all []box, user string) ([]box, error) {
 	devices, err := s.opt.Store.Devices(user)
 	if err != nil {
 		return nil, err
 	}
 	live := s.hub.of(user)
-	all := make([]box, 0, len(devices)+len(live))
 	for i := range devices {
 		all = append(all, box{device: devices[i].ID, resource: devices[i].Resource, firm: true})
 	}
@@ -191,7 +194,9 @@ func putBox(all []box, b box) []box {
 // stanza id (XEP-0359 §3.1), whatever the sender wrote.
 func (s *Server) stamped(st *xmpp.Stanza, from, to xmpp.JID) []byte {
 	by := to.Bare().String()
-	sid := xmpp.El(xmpp.NSSID, "stanza-id", "by", by, "id", NewID())
+	sid := make([]byte, 0, 256)
+	sid = xmpp.AppendAttr(append(sid, "<stanza-id xmlns='"+xmpp.NSSID+"'"...), "by", by)
+	sid = append(xmpp.AppendAttr(sid, "id", NewID()), "/>"...)
 	forged := func(space, local string, raw []byte) bool {
 		if space == xmpp.NSDelay && local == "delay" {
 			return true
@@ -202,7 +207,7 @@ func (s *Server) stamped(st *xmpp.Stanza, from, to xmpp.JID) []byte {
 		el, err := xmpp.Parse(raw, xmpp.NSClient)
 		return err != nil || el.Get("by") == by
 	}
-	return st.AppendAs(nil, from, to, sid.Bytes(), forged)
+	return st.AppendAs(nil, from, to, sid, forged)
 }
 
 // token names a stanza of a resumable session, so that a stanza which the
@@ -236,7 +241,7 @@ func (s *Server) Route(el *xmpp.Element) error {
 		}
 		return nil
 	}
-	boxes, err := s.boxes(st.To.Local)
+	boxes, err := s.boxes(nil, st.To.Local)
 	if err != nil {
 		return err
 	}
@@ -272,7 +277,7 @@ func (s *Server) bounceExpired(user string, m offline.Mail) {
 // toSender puts a report into the mailbox of the device that sent, or into the
 // account's inbox when that device is no more.
 func (s *Server) toSender(from xmpp.JID, el *xmpp.Element) error {
-	boxes, err := s.boxes(from.Local)
+	boxes, err := s.boxes(nil, from.Local)
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func deviceOf(b xmpp.BindRequest) (resource, device string, chosen bool) {
 
 func (s *Server) newSession(jid xmpp.JID, device string, firm bool) *Session {
 	return &Session{
-		s: s, jid: jid, user: jid.Local, device: device, firm: firm,
+		s: s, jid: jid, full: jid.String(), user: jid.Local, device: device, firm: firm,
 		box: s.opt.Store.Mailbox(jid.Local, device), born: s.Now(), since: s.Now(), turn: 1,
 	}
 }
@@ -244,14 +244,9 @@ func (x *Session) back(h uint32) (in uint32, turn int, err error) {
 			again.add(n)
 		}
 	}
-<<<<<<< HEAD
 	x.out = again
 	x.sm.keptBytes = 0
-	x.sm.kept, x.sm.asked, x.sm.asks = nil, false, false
-=======
-	x.out.list = again
 	x.sm.kept, x.sm.asked, x.sm.out, x.sm.asks = nil, h, 0, false
->>>>>>> 6b888fa (relay: one question behind each flight; counters of sessions are mapped)
 	x.sm.ledger.Restore(h, nil)
 	x.cursor = [2]uint64{}
 	x.books.restart(x.books.safe)

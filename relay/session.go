@@ -19,6 +19,7 @@ type Session struct {
 	// fixed: set before the session is in the hub, read-only after.
 	s      *Server
 	jid    xmpp.JID
+	full   string // jid, written out
 	user   string
 	device string // mailbox key
 	firm   bool   // the device is owed messages while it is away
@@ -53,23 +54,14 @@ type Session struct {
 
 // management is the XEP-0198 part of a session.
 type management struct {
-<<<<<<< HEAD
 	id        string
 	slot      *offline.Slot // nil when the client may not resume
 	ledger    xmpp.Ledger
 	kept      []sentNote // unacked stanzas that are not mail
 	keptBytes int
-	asked     bool // <r/> is out
-	asks      bool // we owe an <a/>
-=======
-	id     string
-	slot   *offline.Slot // nil when the client may not resume
-	ledger xmpp.Ledger
-	kept   []sentNote // unacked stanzas that are not mail
-	asked  uint32     // the last <r/> was behind this stanza
-	out    int        // how many <r/> have no answer yet
-	asks   bool       // we owe an <a/>
->>>>>>> 6b888fa (relay: one question behind each flight; counters of sessions are mapped)
+	asked     uint32 // the last <r/> was behind this stanza
+	out       int    // how many <r/> have no answer yet
+	asks      bool   // we owe an <a/>
 }
 
 type sentNote struct {
@@ -234,7 +226,7 @@ func (x *Session) handle(st *xmpp.Stanza) error {
 		return errNoReader
 	}
 	page := x.books.open(x)
-	defer page.close(x)
+	defer page.close()
 	if st.HasTo && !x.s.Local(st.To) {
 		return x.elsewhere(st)
 	}

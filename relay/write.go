@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"strconv"
+	"sync"
 	"time"
 
 	"sotto/offline"
@@ -72,14 +73,28 @@ func ackBytes(h uint32) []byte {
 	return append(b, "'/>"...)
 }
 
+// trayMax is how many mails are pulled at a time.
+const trayMax = 64
+
+// trays are where pulled mail lies until it is written.
+var trays = sync.Pool{New: func() any {
+	t := make([]offline.Mail, trayMax)
+	return &t
+}}
+
 // fillMail pulls from one mailbox: 0 is the device's own, 1 the inbox.
 func (x *Session) fillMail(w *xmpp.Writer, turn, which int) error {
+	tray := trays.Get().(*[]offline.Mail)
+	defer func() {
+		clear(*tray)
+		trays.Put(tray)
+	}()
 	for w.Len() < batch {
 		room, cursor, box, since := x.mayPull(which)
 		if room <= 0 {
 			return nil
 		}
-		mail, err := box.After(cursor, min(room, 64), nil)
+		mail, err := box.After(cursor, min(room, trayMax), (*tray)[:0])
 		if err != nil && len(mail) == 0 {
 			return err
 		}

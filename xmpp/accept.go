@@ -148,10 +148,10 @@ func (s *Setup) header(id string, to JID) []byte {
 	if id == "" {
 		id = rand.Text()
 	}
-	b = appendAttr(b, "id", id)
-	b = appendAttr(b, "from", s.Domain)
+	b = AppendAttr(b, "id", id)
+	b = AppendAttr(b, "from", s.Domain)
 	if !to.IsZero() {
-		b = appendAttr(b, "to", to.String())
+		b = AppendAttr(b, "to", to.String())
 	}
 	return append(b, '>')
 }

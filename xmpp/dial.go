@@ -136,7 +136,7 @@ func (d *dialer) secure() error {
 // open starts a stream and reads the features.
 func (d *dialer) open() error {
 	b := append([]byte(nil), "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'"...)
-	b = append(appendAttr(b, "to", d.l.JID.Domain), '>')
+	b = append(AppendAttr(b, "to", d.l.JID.Domain), '>')
 	if _, err := d.c.nc.Write(b); err != nil {
 		return err
 	}

@@ -2,7 +2,10 @@
 
 package xmpp
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // Kind says what a top-level child of a stream is.
 type Kind uint8
@@ -192,15 +195,16 @@ func (s *Stanza) Kids(yield func(space, local string, raw []byte) bool) {
 // AppendAs writes the stanza as it is forwarded: a start tag of our own, the
 // verified children but those that drop names, then extra.
 func (s *Stanza) AppendAs(dst []byte, from, to JID, extra []byte, drop func(space, local string, raw []byte) bool) []byte {
+	dst = slices.Grow(dst, len(s.Raw)+len(extra)+tagRoom)
 	dst = append(append(dst, '<'), s.Name.Local...)
 	if s.Name.Space != NSClient {
-		dst = appendAttr(dst, "xmlns", s.Name.Space)
+		dst = AppendAttr(dst, "xmlns", s.Name.Space)
 	}
 	dst = appendAddress(dst, " from='", from)
 	dst = appendAddress(dst, " to='", to)
-	dst = appendAttr(dst, "id", s.ID)
-	dst = appendAttr(dst, "type", s.Type)
-	dst = appendAttr(dst, "xml:lang", s.Lang)
+	dst = AppendAttr(dst, "id", s.ID)
+	dst = AppendAttr(dst, "type", s.Type)
+	dst = AppendAttr(dst, "xml:lang", s.Lang)
 	dst = append(dst, '>')
 	for i := range s.kids {
 		k := &s.kids[i]
@@ -213,6 +217,9 @@ func (s *Stanza) AppendAs(dst []byte, from, to JID, extra []byte, drop func(spac
 	dst = append(append(dst, "</"...), s.Name.Local...)
 	return append(dst, '>')
 }
+
+// tagRoom is what a start tag of ours mostly needs more than the client's.
+const tagRoom = 128
 
 func appendAddress(dst []byte, start string, j JID) []byte {
 	if j.IsZero() {
@@ -237,7 +244,8 @@ func plainResource(s string) bool {
 	return true
 }
 
-func appendAttr(dst []byte, name, value string) []byte {
+// AppendAttr writes an attribute, unless it is empty.
+func AppendAttr(dst []byte, name, value string) []byte {
 	if value == "" {
 		return dst
 	}
