@@ -92,7 +92,7 @@ const triesMax = 3
 // ctx ends, the stream error has been sent (that of ctx is its cause) and the
 // socket is closed.
 func Accept(ctx context.Context, nc net.Conn, direct bool, s *Setup, h Hooks) (*Conn, error) {
-	a := &accept{c: newConn(nc, s.Log, BeforeAuth), setup: s, hooks: h, direct: direct, gone: ctx.Done()}
+	a := &accept{c: newConn(newWire(nc), s.Log, BeforeAuth), setup: s, hooks: h, direct: direct, gone: ctx.Done()}
 	a.c.server = true
 	limit := s.Deadline
 	if limit == 0 {
