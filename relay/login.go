@@ -116,14 +116,15 @@ func (s *Server) cameBack(jid xmpp.JID, device string) (bool, error) {
 	if err != nil || again {
 		return again, err
 	}
-	return false, s.opt.Store.Update(jid.Local, func(r *offline.Records) error {
+	return false, s.opt.Store.Later(jid.Local, func(r *offline.Records) error {
 		r.Put("resource", jid.Resource, []byte{1})
 		return nil
 	})
 }
 
 // noteDevice writes down who may be owed mail, and picks up what throw-away
-// resources left behind in a crash.
+// resources left behind in a crash. Nobody waits for the disk: mail for the
+// resource can only be in the same commit or a later one.
 func (s *Server) noteDevice(jid xmpp.JID, device string, firm bool, b xmpp.BindRequest) error {
 	if firm {
 		label := strings.TrimSpace(b.Software + " " + b.DeviceName)
@@ -133,11 +134,17 @@ func (s *Server) noteDevice(jid xmpp.JID, device string, firm bool, b xmpp.BindR
 		return err
 	}
 	var left []string
-	err := s.opt.Store.Update(jid.Local, func(r *offline.Records) error {
+	err := s.opt.Store.View(jid.Local, func(r *offline.Records) error {
 		r.Each("throwaway", func(key string, _ []byte) bool {
 			left = append(left, key)
 			return true
 		})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = s.opt.Store.Later(jid.Local, func(r *offline.Records) error {
 		r.Put("throwaway", device, []byte{1})
 		return nil
 	})

@@ -107,7 +107,7 @@ func (s *Server) salvage(user, device string) {
 		}
 	}
 	s.offerInbox(user)
-	_ = s.opt.Store.Update(user, func(r *offline.Records) error {
+	_ = s.opt.Store.Later(user, func(r *offline.Records) error {
 		r.Delete("throwaway", device)
 		return nil
 	})
