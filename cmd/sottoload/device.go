@@ -28,7 +28,7 @@ type device struct {
 func (p *peer) login(ctx context.Context, user, resource string, sm bool, on func(d *device, st *xmpp.Stanza) error) (*device, error) {
 	c, _, err := xmpp.Dial(ctx, xmpp.Login{
 		Addr: p.addr, JID: xmpp.JID{Local: user, Domain: domain}, Password: password,
-		TLS: p.tls(), Classic: true, ForceMech: "SCRAM-SHA-1", Resource: resource, SM: sm,
+		TLS: p.tls(), Classic: true, ForceMech: "SCRAM-SHA-256", Resource: resource, SM: sm,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", user, err)

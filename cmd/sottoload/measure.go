@@ -38,7 +38,7 @@ func measureLogin(ctx context.Context, c *commands, p *peer) ([]figure, error) {
 			return err
 		})
 	})
-	return []figure{{"server CPU per login (TLS + SCRAM-SHA-1 + bind)", "ms", ms(cpu) / float64(c.Logins), true}}, err
+	return []figure{{"server CPU per login (TLS + SCRAM-SHA-256 + bind)", "ms", ms(cpu) / float64(c.Logins), true}}, err
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

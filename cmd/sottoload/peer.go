@@ -184,6 +184,7 @@ allow_registration = true
 registration_throttle_max = false
 c2s_require_encryption = true
 authentication = "internal_hashed"
+password_hash = "SHA-256"
 storage = "internal"
 smacks_max_unacked_stanzas = 256
 smacks_max_queue_size = 1000
@@ -216,6 +217,7 @@ listen:
     starttls_required: true
 auth_method: internal
 auth_password_format: scram
+auth_scram_hash: sha256
 registration_timeout: infinity
 modules:
   mod_roster: {}
