@@ -169,8 +169,6 @@ func (s *Server) breathe(ctx context.Context, err error) bool {
 
 // one serves one socket; life ends when its guest is sent away before login.
 func (s *Server) one(ctx, life context.Context, nc net.Conn, direct bool, v *guest) {
-	defer s.conns.Done()
-	defer s.gate.leave(v)
 	in := &login{s: s}
 	c, err := xmpp.Accept(life, nc, direct, s.setup, xmpp.Hooks{Bind: in.bind, Resume: in.resume})
 	v.evict(nil)
@@ -179,10 +177,18 @@ func (s *Server) one(ctx, life context.Context, nc net.Conn, direct bool, v *gue
 		if in.x != nil {
 			in.x.lost(in.turn, false)
 		}
+		s.gate.leave(v)
+		s.conns.Done()
 		return
 	}
 	s.gate.welcome(v)
-	in.x.run(ctx, c, in.turn)
+	go s.stay(ctx, in.x, c, in.turn, v) // on a stack that no login has made large
+}
+
+func (s *Server) stay(ctx context.Context, x *Session, c *xmpp.Conn, turn int, v *guest) {
+	defer s.conns.Done()
+	defer s.gate.leave(v)
+	x.run(ctx, c, turn)
 }
 
 // Shutdown closes listeners and streams; mail that waits is on disk already.

@@ -13,6 +13,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"sotto/xmpp/wire"
 )
 
 // Setup is what every server socket needs.
@@ -92,7 +94,7 @@ const triesMax = 3
 // ctx ends, the stream error has been sent (that of ctx is its cause) and the
 // socket is closed.
 func Accept(ctx context.Context, nc net.Conn, direct bool, s *Setup, h Hooks) (*Conn, error) {
-	a := &accept{c: newConn(newWire(nc), s.Log, BeforeAuth), setup: s, hooks: h, direct: direct, gone: ctx.Done()}
+	a := &accept{c: newConn(wire.New(nc), s.Log, BeforeAuth), setup: s, hooks: h, direct: direct, gone: ctx.Done()}
 	a.c.server = true
 	limit := s.Deadline
 	if limit == 0 {
@@ -367,6 +369,10 @@ func (s *Setup) shown() *x509.Certificate {
 
 // upgrade makes the server's side of TLS.
 func (a *accept) upgrade() error {
+	w, _ := a.c.nc.(*wire.Conn)
+	if w != nil {
+		w.Frame()
+	}
 	t := tls.Server(a.c.nc, a.setup.tlsConfig(a.direct))
 	a.mute = true
 	if err := t.Handshake(); err != nil {
@@ -377,5 +383,8 @@ func (a *accept) upgrade() error {
 	a.bindings = bindings(&cs, a.setup.shown())
 	a.c.nc = t
 	a.c.dec.Reset(t)
+	if w != nil {
+		a.c.dec.wait = w.Wait
+	}
 	return nil
 }

@@ -11,14 +11,15 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
 // writeTimeout is how long a peer may take nothing before it is given up.
 const writeTimeout = 30 * time.Second
 
-// A Conn is one stream, either end: two goroutines, four kinds of field.
+// A Conn is one stream, either end. One goroutine reads; a second one writes
+// while there is something to write, and only then: an idle stream has one
+// small stack.
 type Conn struct {
 	// fixed: set before Run, read-only after.
 	nc      net.Conn
@@ -30,27 +31,40 @@ type Conn struct {
 	reply   func(*Element) bool // takes error replies; nil: written at once
 
 	// reader: only the read loop touches these.
-	dec   *Decoder
+	dec   Decoder
 	clean bool // the peer closed the stream itself
 	st    Stanza
 
-	// shared: safe from anywhere, by type.
-	wake    chan struct{} // capacity 1: "look again"
-	ending  chan struct{} // closed by the first Close
-	unheard chan struct{} // closed when the read loop has stopped
-	once    sync.Once
-	why     atomic.Pointer[StreamError]
+	// shared: guarded by mu.
 	mu      sync.Mutex
 	answers []*Element // error replies for our own peer
+	fill    func(*Writer) error
+	pen     pen
+	again   bool // somebody woke us meanwhile
+	ending  bool // Close was called
+	why     *StreamError
+	err     error         // of the writer
+	over    chan struct{} // closed when the writer has stopped for good
+	unheard chan struct{} // closed when a client's read loop has stopped
 }
+
+// A pen says what the writer does; it never goes back from dry.
+type pen uint8
+
+const (
+	notYet  pen = iota // Run was not called
+	resting            // nothing to write: no goroutine
+	writing
+	dry // the farewell is said, or the socket is broken
+)
 
 func newConn(nc net.Conn, log *slog.Logger, l Limits) *Conn {
 	if log == nil {
 		log = slog.Default()
 	}
 	return &Conn{
-		nc: nc, log: log, dec: NewDecoder(nc, l),
-		wake: make(chan struct{}, 1), ending: make(chan struct{}), unheard: make(chan struct{}),
+		nc: nc, log: log, dec: Decoder{r: nc, lim: l},
+		over: make(chan struct{}),
 	}
 }
 
@@ -79,18 +93,28 @@ func (c *Conn) Clean() bool { return c.clean }
 
 // Wake may be called by anyone and never blocks: one waiting wake is enough.
 func (c *Conn) Wake() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
+	c.mu.Lock()
+	c.again = true
+	c.write()
+	c.mu.Unlock()
 }
 
 // Close ends the stream; why may be nil. It never blocks.
 func (c *Conn) Close(why *StreamError) {
-	c.once.Do(func() {
-		c.why.Store(why)
-		close(c.ending)
-	})
+	c.mu.Lock()
+	if !c.ending {
+		c.ending, c.why = true, why
+		c.write()
+	}
+	c.mu.Unlock()
+}
+
+// write starts the writer if it rests; c.mu is held.
+func (c *Conn) write() {
+	if c.pen == resting {
+		c.pen = writing
+		go c.writeAll()
+	}
 }
 
 // Drop cuts the socket, as a lost network does.
@@ -122,13 +146,26 @@ const writerKeeps = 128 << 10
 // stream ends; both loops have stopped when it returns. Nil means that the
 // stream ended in good order.
 func (c *Conn) Run(ctx context.Context, handle func(*Stanza) error, fill func(*Writer) error) error {
-	written := make(chan error, 1)
-	go func() { written <- c.writeLoop(ctx, fill) }()
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, func() { c.Close(&StreamError{Cond: StreamSystemShutdown}) })()
+	}
+	c.mu.Lock()
+	c.fill, c.pen = fill, resting
+	if !c.server {
+		c.unheard = make(chan struct{})
+	}
+	if c.again || c.ending {
+		c.write()
+	}
+	c.mu.Unlock()
 	err := c.readLoop(handle)
-	close(c.unheard)
+	if !c.server {
+		close(c.unheard)
+	}
 	c.Close(asStreamError(err))
-	if e := <-written; err == nil {
-		err = e
+	<-c.over
+	if err == nil {
+		err = c.err
 	}
 	return err
 }
@@ -204,26 +241,38 @@ func (c *Conn) answer(s *Stanza, err error) (open bool) {
 	return !full
 }
 
-func (c *Conn) writeLoop(ctx context.Context, fill func(*Writer) error) error {
+// writeAll writes until nothing is left; after Close it says farewell.
+func (c *Conn) writeAll() {
 	for {
-		select {
-		case <-c.wake:
-			if err := c.turn(fill); err != nil {
-				c.nc.Close()
-				return err
-			}
-		case <-c.ending:
-			return c.farewell(fill)
-		case <-ctx.Done():
-			c.Close(&StreamError{Cond: StreamSystemShutdown})
+		c.mu.Lock()
+		ending, again := c.ending, c.again
+		c.again = false
+		if !ending && !again {
+			c.pen = resting
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+		var err error
+		if ending {
+			err = c.farewell()
+		} else if err = c.turn(); err != nil {
+			c.nc.Close()
+		}
+		if ending || err != nil {
+			c.mu.Lock()
+			c.pen, c.err = dry, err
+			c.mu.Unlock()
+			close(c.over)
+			return
 		}
 	}
 }
 
-func (c *Conn) turn(fill func(*Writer) error) error {
+func (c *Conn) turn() error {
 	w := writers.Get().(*Writer)
 	w.b = w.b[:0]
-	err := fill(w)
+	err := c.fill(w)
 	c.mu.Lock()
 	answers := c.answers
 	c.answers = nil
@@ -232,7 +281,7 @@ func (c *Conn) turn(fill func(*Writer) error) error {
 		w.Element(a)
 	}
 	if len(w.b) > 0 && err == nil {
-		err = c.write(w.b)
+		err = c.flush(w.b)
 	}
 	if cap(w.b) <= writerKeeps {
 		writers.Put(w)
@@ -240,7 +289,7 @@ func (c *Conn) turn(fill func(*Writer) error) error {
 	return err
 }
 
-func (c *Conn) write(b []byte) error {
+func (c *Conn) flush(b []byte) error {
 	if err := c.nc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
 	}
@@ -250,11 +299,11 @@ func (c *Conn) write(b []byte) error {
 
 // farewell says why, closes our half of the stream and drops the socket
 // (RFC 6120 §4.4, §4.9.1.1).
-func (c *Conn) farewell(fill func(*Writer) error) error {
+func (c *Conn) farewell() error {
 	_ = c.nc.SetReadDeadline(time.Now().Add(time.Second))
-	why := c.why.Load()
+	why := c.why // set once, before the writer saw that it is the end
 	if why == nil {
-		_ = c.turn(fill)
+		_ = c.turn()
 	}
 	_ = c.nc.SetWriteDeadline(time.Now().Add(2 * time.Second))
 	var b []byte

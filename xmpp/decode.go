@@ -46,6 +46,8 @@ func (h *Header) uri(prefix []byte) string {
 // first bytes land in a small strip, a pooled desk takes the rest.
 type Decoder struct {
 	r     io.Reader
+	wait  func() // returns when there is something to read; nil: reading waits
+	more  bool   // the last read filled its buffer: there may be more
 	lim   Limits
 	head  Header
 	desk  *desk
@@ -76,7 +78,7 @@ func (d *Decoder) SetLimits(l Limits) { d.lim = l }
 // Reset begins a new stream on r; bytes read ahead are dropped.
 func (d *Decoder) Reset(r io.Reader) {
 	d.release()
-	d.r, d.head, d.skip, d.drop = r, Header{}, nil, 0
+	d.r, d.head, d.skip, d.drop, d.wait, d.more = r, Header{}, nil, 0, nil, false
 }
 
 // Restart begins a new stream on the same connection (RFC 6120 §6.4.6).
@@ -112,7 +114,11 @@ func (d *Decoder) consume() {
 // fill reads more; at most one piece beyond the limit is ever held.
 func (d *Decoder) fill() error {
 	if d.desk == nil {
+		if d.wait != nil && !d.more {
+			d.wait()
+		}
 		n, err := d.r.Read(d.land[:])
+		d.more = n == len(d.land)
 		if n == 0 {
 			return err
 		}
@@ -124,7 +130,9 @@ func (d *Decoder) fill() error {
 	if cap(k.buf)-len(k.buf) < 512 {
 		k.room()
 	}
-	n, err := d.r.Read(k.buf[len(k.buf):cap(k.buf)])
+	free := k.buf[len(k.buf):cap(k.buf)]
+	n, err := d.r.Read(free)
+	d.more = n == len(free)
 	k.buf = k.buf[:len(k.buf)+n]
 	if n > 0 {
 		return nil

@@ -91,7 +91,7 @@ var allowed = []struct {
 	room string
 	may  []string
 }{
-	{"sotto/xmpp", nil},
+	{"sotto/xmpp", []string{"sotto/xmpp/wire"}},
 	{"sotto/offline", []string{"sotto/xmpp"}},
 	{"sotto/relay", []string{"sotto/xmpp", "sotto/offline"}},
 	{"sotto/relay/", []string{"sotto/xmpp", "sotto/offline", "sotto/relay"}},
