@@ -7,6 +7,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"sotto/offline"
@@ -108,7 +109,10 @@ func (s *Server) known(jid xmpp.JID, device string, chosen bool, b xmpp.BindRequ
 // cameBack says whether a resource that the client chose was used before: from
 // its second login on it is a device.
 func (s *Server) cameBack(jid xmpp.JID, device string) (bool, error) {
-	again := false
+	again := s.noted.again(jid)
+	if again {
+		return true, nil
+	}
 	err := s.opt.Store.View(jid.Local, func(r *offline.Records) error {
 		again = r.Get("resource", jid.Resource) != nil
 		return nil
@@ -120,6 +124,27 @@ func (s *Server) cameBack(jid xmpp.JID, device string) (bool, error) {
 		r.Put("resource", jid.Resource, []byte{1})
 		return nil
 	})
+}
+
+// noted are resources whose first login may not be on disk yet.
+type noted struct {
+	mu   sync.Mutex
+	seen map[xmpp.JID]struct{}
+}
+
+const notedMax = 4096 // far more than log in during one commit
+
+func (n *noted) again(jid xmpp.JID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, ok := n.seen[jid]; ok {
+		return true
+	}
+	if n.seen == nil || len(n.seen) >= notedMax {
+		n.seen = map[xmpp.JID]struct{}{}
+	}
+	n.seen[jid] = struct{}{}
+	return false
 }
 
 // noteDevice writes down who may be owed mail, and picks up what throw-away

@@ -54,6 +54,7 @@ type Server struct {
 
 	// shared: safe from anywhere, by type.
 	hub   *hub
+	noted noted
 	gate  *gate
 	conns sync.WaitGroup
 	mu    sync.Mutex
