@@ -60,19 +60,25 @@ func (s *Store) account(user string) (*Account, error) {
 	sh.mu.Lock()
 	a, turn := sh.known[acct], sh.edits
 	sh.mu.Unlock()
-	if a != nil {
-		return a, nil
+	if a == nil {
+		if a, err = s.learn(sh, acct, turn); err != nil {
+			return nil, err
+		}
 	}
-	return s.learn(sh, acct, turn)
+	if a.User == "" { // remembered, too: it must not take longer to say
+		return nil, ErrNoAccount
+	}
+	return a, nil
 }
 
-// knownMax bounds how many accounts of a shard are kept in memory.
+// knownMax bounds how many accounts of a shard, and names of none, are kept in
+// memory.
 const knownMax = 1 << 14
 
 func (s *Store) learn(sh *shard, acct id, turn int) (*Account, error) {
 	a := new(Account)
 	err := sh.db.View(func(tx *bbolt.Tx) error { return s.readAccount(tx, acct, a) })
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNoAccount) {
 		return nil, err
 	}
 	sh.mu.Lock()

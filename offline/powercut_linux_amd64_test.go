@@ -191,7 +191,7 @@ func TestPowerCut(t *testing.T) {
 			t.Fatalf("the film does not show %s as it is: %v", name, err)
 		}
 	}
-	step := 5
+	step := 9
 	if long {
 		step = 1
 	}

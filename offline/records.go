@@ -143,6 +143,30 @@ func (r *Records) Each(kind string, f func(key string, v []byte) bool) {
 	}
 }
 
+// Every goes over the records of a kind of all accounts.
+func (s *Store) Every(kind string, f func(user, key string, v []byte)) error {
+	for _, sh := range s.shards {
+		if sh.broken != nil {
+			continue
+		}
+		err := sh.db.View(func(tx *bbolt.Tx) error {
+			return tx.Bucket(accounts).ForEach(func(k, v []byte) error {
+				user, _, err := s.openRecord(k, v)
+				if err != nil {
+					return err
+				}
+				r := &Records{s: s, b: tx.Bucket(records), acct: id(k)}
+				r.Each(kind, func(key string, v []byte) bool { f(user, key, v); return true })
+				return r.err
+			})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // sealRecord seals name and value with a CRC32C; about ties it to its place.
 func (s *Store) sealRecord(about []byte, name string, v []byte) []byte {
 	p := binary.AppendUvarint(nil, uint64(len(name)))

@@ -25,6 +25,7 @@ import (
 type Resumable struct {
 	ID, User, Device, Resource string
 	Presence                   []byte
+	Directed                   []string `json:",omitempty"` // who was shown it besides
 	Flags                      uint32
 	Until                      time.Time
 }

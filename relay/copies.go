@@ -3,6 +3,10 @@
 package relay
 
 import (
+	"bytes"
+	"slices"
+	"strings"
+
 	"sotto/offline"
 	"sotto/xmpp"
 )
@@ -108,7 +112,13 @@ func copyPlan(devices []string, fleeing bool) Plan {
 
 func (s *Server) sendCopy(x *Session, st *xmpp.Stanza, own xmpp.JID, word string, inner []byte, way Plan, p *page) {
 	body := wrapCopy(own.String(), word, inner)
-	s.toLive(own.Local, way.Live, body)
+	for _, y := range s.hub.of(own.Local) {
+		if slices.Contains(way.Live, y.device) {
+			var w xmpp.Writer
+			w.Bytes(addressed(&w, body, own.String(), y.jid))
+			y.offer(w.Take())
+		}
+	}
 	if way.Mail == nil {
 		return
 	}
@@ -131,6 +141,22 @@ func wrapCopy(own, word string, inner []byte) []byte {
 	b = append(b, "<message xmlns='"+xmpp.NSClient+"'"...)
 	b = append(b, inner[len("<message"):]...)
 	return append(b, "</forwarded></"+word+"></message>"...)
+}
+
+// addressed writes the full address of the receiving resource into a copy
+// (XEP-0280 §6.1). Copies lie in the mailboxes with the bare one, for they are
+// stored once for all devices.
+func addressed(w *xmpp.Writer, body []byte, from string, to xmpp.JID) []byte {
+	if strings.Contains(from, "/") || from != to.Bare().String() {
+		return body
+	}
+	head := "<message from='" + from + "' to='" + from + "'"
+	if !bytes.HasPrefix(body, []byte(head)) {
+		return body
+	}
+	start := xmpp.El(xmpp.NSClient, "message", "from", from, "to", to.String()).Bytes()
+	w.Bytes(bytes.TrimSuffix(start, []byte("/>")))
+	return body[len(head):]
 }
 
 // copyTo lists the devices, but one, that asked for copies.

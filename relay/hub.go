@@ -83,15 +83,32 @@ func (h *hub) all() []*Session {
 
 // DeleteUser ends an account: its streams close, and all it had is erased.
 func (s *Server) DeleteUser(user string) error {
+	if err := s.Erase(user); err != nil {
+		return err
+	}
+	s.Expel(user)
+	return nil
+}
+
+// Erase deletes all that an account had.
+func (s *Server) Erase(user string) error {
 	for _, f := range s.deleted {
 		f(user)
 	}
-	if err := s.opt.Store.DeleteAccount(user); err != nil {
-		return err
-	}
+	return s.opt.Store.DeleteAccount(user)
+}
+
+// Expel ends the sessions of an account that is no more; what waits for their
+// clients is said before (XEP-0077 §3.2).
+func (s *Server) Expel(user string) {
 	for _, x := range s.hub.of(user) {
+		x.mu.Lock()
+		x.spoilt = true
+		away := x.conn == nil
+		x.mu.Unlock()
 		x.closeConn(&xmpp.StreamError{Cond: xmpp.StreamNotAuthorized, Text: "the account was deleted"})
-		x.end()
+		if away {
+			x.end()
+		}
 	}
-	return nil
 }

@@ -3,10 +3,8 @@
 package relay
 
 import (
-	"errors"
 	"sort"
 
-	"sotto/offline"
 	"sotto/xmpp"
 )
 
@@ -35,6 +33,7 @@ type Request struct {
 	Type, ID string
 	Payload  *xmpp.Element
 	Stanza   *xmpp.Stanza
+	After    func() // set by a handler: what follows the answer
 }
 
 // Account is the account that the request is about: the addressee's, or the
@@ -101,6 +100,9 @@ func (s *Server) OnPresence(f PresenceHook) { s.presence = append(s.presence, f)
 
 // OnGone adds a hook for the end of a session.
 func (s *Server) OnGone(f func(x *Session)) { s.gone = append(s.gone, f) }
+
+// OnRevive adds a hook for a session that is resumed after a crash.
+func (s *Server) OnRevive(f func(x *Session)) { s.revived = append(s.revived, f) }
 
 // OnDelete adds a hook for the end of an account.
 func (s *Server) OnDelete(f func(user string)) { s.deleted = append(s.deleted, f) }
@@ -183,11 +185,15 @@ func (s *Server) iqToServer(x *Session, st *xmpp.Stanza) error {
 		res.Add(payload)
 	}
 	x.Push(res)
+	if r.After != nil {
+		r.After()
+	}
 	return nil
 }
 
-// reachable refuses another account that does not exist or blocks the asker,
-// both with the same words, so nobody learns which it was (RFC 6121 §8.5.1).
+// reachable refuses what a block forbids (XEP-0191 §3.2). An account that does
+// not exist goes on to the handlers: they find nothing that the asker may see,
+// and answer as for one that does not know him (RFC 6121 §8.5.1).
 func (s *Server) reachable(x *Session, to xmpp.JID) error {
 	if to.Local == "" || to.Local == x.user {
 		return nil
@@ -195,11 +201,7 @@ func (s *Server) reachable(x *Session, to xmpp.JID) error {
 	if err := s.blocked(x, to); err != nil {
 		return err
 	}
-	_, err := s.opt.Store.Account(to.Local)
-	if err != nil && !errors.Is(err, offline.ErrNoAccount) {
-		return err
-	}
-	if err != nil || s.Blocks(to.Local, x.jid) {
+	if s.Blocks(to.Local, x.jid) {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
 	return nil

@@ -71,6 +71,9 @@ func (x *Session) end() {
 	if m != nil && m.slot != nil {
 		m.slot.Drop()
 	}
+	if x.seen != "" && !x.s.stopping() { // else a restart tells those who come back
+		x.noteSeen("")
+	}
 	if last && !x.firm {
 		x.s.salvage(x.user, x.device)
 	}
@@ -144,6 +147,17 @@ func (x *Session) takeInbox() {
 	x.wake()
 }
 
+// leaveInbox gives the inbox up: a resource that is not available, or whose
+// priority is negative, gets nothing of what was sent to the bare address
+// (RFC 6121 §8.5.2.1.1).
+func (x *Session) leaveInbox() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.presence == nil || x.prio < 0 {
+		x.hasInbox = false
+	}
+}
+
 // offerInbox lets any session that is there take the inbox.
 func (s *Server) offerInbox(user string) {
 	for _, x := range s.hub.of(user) {
@@ -178,6 +192,8 @@ func (s *Server) unpark(r offline.Resumable, slot *offline.Slot) {
 			x.prio, _ = priority(el)
 		}
 	}
+	x.showTo(r.Directed)
+	x.revived = true
 	in, acked, tags := slot.State()
 	x.books.restart(in)
 	x.sm = &management{id: r.ID, slot: slot}

@@ -42,6 +42,7 @@ type Server struct {
 	presence []PresenceHook
 	gone     []func(x *Session)
 	deleted  []func(user string)
+	revived  []func(x *Session)
 	features []func() []*xmpp.Element
 
 	// Blocks says whether user refuses j (XEP-0191 §3).
@@ -57,6 +58,7 @@ type Server struct {
 	noted noted
 	gate  *gate
 	conns sync.WaitGroup
+	first sync.Once
 	mu    sync.Mutex
 	open  map[net.Listener]struct{}
 	shut  bool
@@ -130,6 +132,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, direct bool) error {
 	if !s.addListener(l) {
 		return net.ErrClosed
 	}
+	s.first.Do(func() {
+		if err := s.tellLost(); err != nil {
+			s.opt.Log.Error("presence of before", "err", err)
+		}
+	})
 	for {
 		nc, err := l.Accept()
 		if err != nil {

@@ -4,6 +4,8 @@ package relay
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,6 +49,8 @@ type Session struct {
 	since    time.Time // of the socket: older mail was delayed
 	hasInbox bool
 	shown    map[xmpp.JID]bool // directed presence (RFC 6121 §4.6)
+	seen     string            // what was noted of it for a crash
+	revived  bool              // came back from disk: what waited in memory is lost
 	timer    *time.Timer
 	books    books
 	asks     map[string]func(*xmpp.Stanza) // open questions to the client, by id
@@ -194,6 +198,7 @@ func (x *Session) run(ctx context.Context, c *xmpp.Conn, turn int) {
 	if x.s.stopping() {
 		c.Close(&xmpp.StreamError{Cond: xmpp.StreamSystemShutdown})
 	}
+	x.revive()
 	handle := func(st *xmpp.Stanza) error { return refusal(x.handle(st)) }
 	fill := func(w *xmpp.Writer) error { return x.fill(w, turn) }
 	c.Replies(x.Push)
@@ -202,6 +207,21 @@ func (x *Session) run(ctx context.Context, c *xmpp.Conn, turn int) {
 		x.s.opt.Log.Debug("stream ended", "acct", x.user, "err", err)
 	}
 	x.lost(turn, c.Clean())
+}
+
+// revive says to a client that resumed after a crash what the crash may have
+// kept from it.
+func (x *Session) revive() {
+	x.mu.Lock()
+	again := x.revived
+	x.revived = false
+	x.mu.Unlock()
+	if !again {
+		return
+	}
+	for _, f := range x.s.revived {
+		f(x)
+	}
 }
 
 func (x *Session) attach(c *xmpp.Conn, turn int) bool {
@@ -282,7 +302,8 @@ func (x *Session) takePresence(st *xmpp.Stanza) error {
 	x.mu.Unlock()
 	if toAll {
 		x.remember()
-		x.takeInbox()
+		x.leaveInbox()
+		x.s.offerInbox(x.user)
 		x.wake()
 	}
 	return nil
@@ -308,16 +329,40 @@ const directedMax = 500
 // is (RFC 6121 §4.6).
 func (x *Session) Direct(to xmpp.JID, shown bool) {
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	if !shown {
+	changed := x.shown[to] != shown
+	switch {
+	case !shown:
 		delete(x.shown, to)
-		return
-	}
-	if x.shown == nil {
-		x.shown = map[xmpp.JID]bool{}
-	}
-	if len(x.shown) < directedMax {
+	case len(x.shown) < directedMax:
+		if x.shown == nil {
+			x.shown = map[xmpp.JID]bool{}
+		}
 		x.shown[to] = true
+	}
+	x.mu.Unlock()
+	if changed {
+		x.remember()
+	}
+}
+
+// directed lists whom the presence was shown to; x.mu is held.
+func (x *Session) directed() (all []string) {
+	for j := range x.shown {
+		all = append(all, j.String())
+	}
+	slices.Sort(all)
+	return all
+}
+
+// showTo is what directed gave, before a restart.
+func (x *Session) showTo(all []string) {
+	for _, a := range all {
+		if j, err := xmpp.ParseJID(a); err == nil {
+			if x.shown == nil {
+				x.shown = map[xmpp.JID]bool{}
+			}
+			x.shown[j] = true
+		}
 	}
 }
 
@@ -325,9 +370,5 @@ func (x *Session) Direct(to xmpp.JID, shown bool) {
 func (x *Session) Directed() []xmpp.JID {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	var all []xmpp.JID
-	for j := range x.shown {
-		all = append(all, j)
-	}
-	return all
+	return slices.Collect(maps.Keys(x.shown))
 }

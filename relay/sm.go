@@ -5,6 +5,7 @@ package relay
 import (
 	"crypto/rand"
 	"strconv"
+	"strings"
 	"time"
 
 	"sotto/offline"
@@ -166,6 +167,7 @@ func (x *Session) record(id string) offline.Resumable {
 	if x.presence != nil {
 		r.Presence = x.presence.Bytes()
 	}
+	r.Directed = x.directed()
 	for flag, on := range map[uint32]bool{
 		flagFirm: x.firm, flagRoster: x.roster, flagCarbons: x.carbons, flagDirect: x.direct,
 	} {
@@ -176,12 +178,63 @@ func (x *Session) record(id string) offline.Resumable {
 	return r
 }
 
-// remember writes what changed for a resumption after a crash.
+// remember writes what changed, for a resumption after a crash or for telling
+// those who saw a session that it was lost in one.
 func (x *Session) remember() {
 	x.mu.Lock()
 	m := x.sm
 	x.mu.Unlock()
 	if m != nil && m.slot != nil {
 		m.slot.SetRecord(x.record(m.id))
+		return
 	}
+	x.mu.Lock()
+	seen := ""
+	if x.presence != nil || len(x.shown) > 0 {
+		seen = strings.Join(x.directed(), "\n") + "\n"
+	}
+	changed := x.seen != seen
+	x.seen = seen
+	x.mu.Unlock()
+	if changed {
+		x.noteSeen(seen)
+	}
+}
+
+// noteSeen keeps who is to be told when the session is gone: a session that
+// cannot be resumed has no slot, and a crash tells nobody.
+func (x *Session) noteSeen(seen string) {
+	err := x.s.opt.Store.Later(x.user, func(r *offline.Records) error {
+		if seen == "" {
+			r.Delete("seen", x.jid.Resource)
+		} else {
+			r.Put("seen", x.jid.Resource, []byte(seen))
+		}
+		return nil
+	})
+	if err != nil {
+		x.s.opt.Log.Warn("presence not noted", "err", err)
+	}
+}
+
+// tellLost tells those who saw a session that a crash has ended it.
+func (s *Server) tellLost() error {
+	var lost []*Session
+	err := s.opt.Store.Every("seen", func(user, resource string, v []byte) {
+		if y := s.hub.find(user, resource); y != nil {
+			y.seen = string(v)
+			return
+		}
+		x := s.newSession(xmpp.JID{Local: user, Domain: s.domain.Domain, Resource: resource}, "r:"+resource, false)
+		x.presence, x.seen = xmpp.El(xmpp.NSClient, "presence", "from", x.jid.String()), string(v)
+		x.showTo(strings.Fields(x.seen))
+		lost = append(lost, x)
+	})
+	for _, x := range lost {
+		for _, f := range s.gone {
+			f(x)
+		}
+		x.noteSeen("")
+	}
+	return err
 }

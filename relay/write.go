@@ -162,11 +162,12 @@ var endMessage = []byte("</message>")
 
 // writeMail adds <delay/> to what waited (XEP-0203 §2).
 func (x *Session) writeMail(w *xmpp.Writer, m *offline.Mail, since time.Time) {
-	if !m.At.Before(since) || !bytes.HasSuffix(m.Body, endMessage) {
-		w.Bytes(m.Body)
+	body := addressed(w, m.Body, m.From, x.jid)
+	if !m.At.Before(since) || !bytes.HasSuffix(body, endMessage) {
+		w.Bytes(body)
 		return
 	}
-	w.Bytes(m.Body[:len(m.Body)-len(endMessage)])
+	w.Bytes(body[:len(body)-len(endMessage)])
 	d := xmpp.El(xmpp.NSDelay, "delay", "from", x.s.opt.Domain, "stamp", m.At.UTC().Format("2006-01-02T15:04:05.000Z"))
 	w.Element(d)
 	w.Bytes(endMessage)

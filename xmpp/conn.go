@@ -134,6 +134,9 @@ func (w *Writer) Stanza(s *Stanza, from, to JID, extra []byte) {
 	w.b = s.AppendAs(w.b, from, to, extra, nil)
 }
 
+// Take gives what was gathered.
+func (w *Writer) Take() []byte { return w.b }
+
 // Len is how much waits for the flush.
 func (w *Writer) Len() int { return len(w.b) }
 
@@ -256,7 +259,7 @@ func (c *Conn) writeAll() {
 		var err error
 		if ending {
 			err = c.farewell()
-		} else if err = c.turn(); err != nil {
+		} else if err = c.turn(writeTimeout); err != nil {
 			c.nc.Close()
 		}
 		if ending || err != nil {
@@ -269,7 +272,7 @@ func (c *Conn) writeAll() {
 	}
 }
 
-func (c *Conn) turn() error {
+func (c *Conn) turn(patience time.Duration) error {
 	w := writers.Get().(*Writer)
 	w.b = w.b[:0]
 	err := c.fill(w)
@@ -281,7 +284,7 @@ func (c *Conn) turn() error {
 		w.Element(a)
 	}
 	if len(w.b) > 0 && err == nil {
-		err = c.flush(w.b)
+		err = c.flush(w.b, patience)
 	}
 	if cap(w.b) <= writerKeeps {
 		writers.Put(w)
@@ -289,22 +292,20 @@ func (c *Conn) turn() error {
 	return err
 }
 
-func (c *Conn) flush(b []byte) error {
-	if err := c.nc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+func (c *Conn) flush(b []byte, patience time.Duration) error {
+	if err := c.nc.SetWriteDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
 	_, err := c.nc.Write(b)
 	return err
 }
 
-// farewell says why, closes our half of the stream and drops the socket
-// (RFC 6120 §4.4, §4.9.1.1).
+// farewell says what waits and why it ends, closes our half of the stream and
+// drops the socket (RFC 6120 §4.4, §4.9.1.1).
 func (c *Conn) farewell() error {
 	_ = c.nc.SetReadDeadline(time.Now().Add(time.Second))
 	why := c.why // set once, before the writer saw that it is the end
-	if why == nil {
-		_ = c.turn()
-	}
+	_ = c.turn(2 * time.Second)
 	_ = c.nc.SetWriteDeadline(time.Now().Add(2 * time.Second))
 	var b []byte
 	if why != nil {

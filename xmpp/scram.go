@@ -194,10 +194,11 @@ func (x *exchange) credentials() (Verifier, error) {
 	if err := x.attempt(); err != nil {
 		return Verifier{}, err
 	}
+	none := fake(x.user) // made in any case: it takes time
 	c, err := x.a.setup.Lookup(x.user)
 	x.real = err == nil
 	if errors.Is(err, ErrNoUser) {
-		c, err = fake(x.user), nil
+		c, err = none, nil
 	}
 	if err != nil {
 		return Verifier{}, &AuthError{Cond: "temporary-auth-failure"}

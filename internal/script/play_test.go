@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"sotto/offline"
 	"sotto/xmpp"
 )
 
@@ -112,6 +113,15 @@ func (p *play) do(line string) {
 		p.disk(f[1])
 	case "restart":
 		p.close()
+		p.open()
+	case "crash": // as a kill -9: what is on disk at this moment is all there is
+		for _, user := range []string{"alice", "bob", "carol"} { // the commits that are on their way
+			p.must(p.store.Update(user, func(*offline.Records) error { return nil }))
+		}
+		left := p.t.TempDir()
+		p.must(os.CopyFS(left, os.DirFS(p.dir)))
+		p.close()
+		p.dir = left
 		p.open()
 	case "e2e":
 		p.close()

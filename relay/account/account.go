@@ -112,7 +112,11 @@ func registered(s *relay.Server, r *relay.Request) (*xmpp.Element, error) {
 			xmpp.El(xmpp.NSRegister, "username").WithText(user), xmpp.El(xmpp.NSRegister, "password")), nil
 	}
 	if q.Child(xmpp.NSRegister, "remove") != nil {
-		return nil, s.DeleteUser(user)
+		if err := s.Erase(user); err != nil {
+			return nil, err
+		}
+		r.After = func() { s.Expel(user) }
+		return nil, nil
 	}
 	if q.Child(xmpp.NSRegister, "username").Text() != user {
 		return nil, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest)

@@ -98,17 +98,14 @@ func (i *info) caps() *xmpp.Element {
 	return xmpp.El(xmpp.NSCaps, "c", "hash", "sha-1", "node", node, "ver", i.hash())
 }
 
-// items lists an account's available resources to those who may see them
-// (XEP-0030 §4, RFC 6121 §8.5.1).
+// items lists an account's available resources to those who may see them; to
+// others, and of an account that does not exist, nothing (XEP-0030 §8).
 func (i *info) items(r *relay.Request) (*xmpp.Element, error) {
 	if err := get(r); err != nil {
 		return nil, err
 	}
-	if err := i.maySee(r); err != nil {
-		return nil, err
-	}
 	q := xmpp.El(xmpp.NSDiscoItems, "query", "node", r.Payload.Get("node"))
-	if i.where(r) == relay.OnServer || r.Payload.Get("node") != "" {
+	if i.where(r) == relay.OnServer || r.Payload.Get("node") != "" || i.maySee(r) != nil {
 		return q, nil
 	}
 	for _, x := range i.s.Sessions(r.Account()) {

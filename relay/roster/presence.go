@@ -182,6 +182,37 @@ func (r *roster) first(x *relay.Session, all []item) {
 	}
 }
 
+// revive tells a client that resumed after a crash how its contacts are: what
+// was said meanwhile may be lost. One who is not there is unavailable as a
+// whole (§4.3.2).
+func (r *roster) revive(x *relay.Session) {
+	all, _, err := r.items(x.User())
+	if err != nil || x.Presence() == nil {
+		return
+	}
+	for _, y := range r.s.Sessions(x.User()) {
+		if p := y.Presence(); p != nil && y != x {
+			x.Push(p.Clone().Set("to", x.JID().String()))
+		}
+	}
+	for i := range all {
+		jid, err := xmpp.ParseJID(all[i].JID)
+		if err != nil || !all[i].To || !r.s.Local(jid) || r.s.Blocks(x.User(), jid) || r.s.Blocks(jid.Local, x.JID()) {
+			continue
+		}
+		there := false
+		for _, y := range r.s.Sessions(jid.Local) {
+			if p := y.Presence(); p != nil {
+				x.Push(p.Clone().Set("to", x.JID().String()))
+				there = true
+			}
+		}
+		if !there {
+			x.Push(subscription(jid, x.JID(), "unavailable"))
+		}
+	}
+}
+
 // directed is §4.6: to one entity, whatever the subscription; it is told when
 // the sender goes.
 func (r *roster) directed(x *relay.Session, st *xmpp.Stanza, el *xmpp.Element) error {

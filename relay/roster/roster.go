@@ -27,6 +27,7 @@ func Add(s *relay.Server) {
 	s.HandleIQ(xmpp.NSRoster, "query", r.iq)
 	s.OnPresence(r.presence)
 	s.OnGone(r.gone)
+	s.OnRevive(r.revive)
 	s.MaySee = r.maySee
 	s.Watchers = func(user string) []xmpp.JID { return r.contacts(user, func(i *item) bool { return i.From }) }
 	s.Watched = func(user string) []xmpp.JID { return r.contacts(user, func(i *item) bool { return i.To }) }
