@@ -37,9 +37,9 @@ func (c *chatCmd) run(ctx context.Context, p *profile, wire func(bool, *xmpp.Ele
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		slog.SetDefault(slog.New(slog.DiscardHandler)) // it would be written over the screen
 	}
-	d, err := openDesk(p, wire)
+	d, err := openDesk(ctx, p, wire)
 	for since := time.Now(); errors.Is(err, vault.ErrBusy) && time.Since(since) < 2*time.Second; { // a command that is about to end
-		d, err = openDesk(p, wire)
+		d, err = openDesk(ctx, p, wire)
 	}
 	if errors.Is(err, vault.ErrBusy) {
 		return &failure{Code: exitUser, What: "another sotto has the keys of " + p.who.String() + " open", Hint: "end the chat or listen that runs elsewhere"}
@@ -49,6 +49,7 @@ func (c *chatCmd) run(ctx context.Context, p *profile, wire func(bool, *xmpp.Ele
 	}
 	screen := terminal.New(terminal.Options{})
 	d.also = screen.Event
+	d.client.Appear()
 	d.start()
 	ctx, stop := context.WithCancel(ctx)
 	d.work.Go(func() {

@@ -4,7 +4,9 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -50,6 +52,7 @@ type verifyCmd struct {
 type distrustCmd struct {
 	Who    string `arg:"" help:"bob, or bob@example.org."`
 	Device uint32 `arg:"" help:"The number that sotto devices shows."`
+	Undo   bool   `help:"Trust it again as on the first day; verify compares."`
 }
 
 type historyCmd struct {
@@ -57,8 +60,11 @@ type historyCmd struct {
 	N   int    `short:"n" default:"20" help:"How many messages."`
 }
 
-// patience is how long the small commands wait for the server.
-const patience = 15 * time.Second
+// How long the small commands wait for the server; history is here already.
+const (
+	patience        = 15 * time.Second
+	historyPatience = 5 * time.Second
+)
 
 // request turns the command line into what the desk carries out.
 func (c *cli) request(p *profile, verb string) (*request, error) {
@@ -89,9 +95,9 @@ func (c *cli) request(p *profile, verb string) (*request, error) {
 	case "verify":
 		who, r.Until = c.Verify.Who, within(patience)
 	case "distrust":
-		who, r.Device = c.Distrust.Who, c.Distrust.Device
+		who, r.Device, r.Undo, r.Until = c.Distrust.Who, c.Distrust.Device, c.Distrust.Undo, within(patience)
 	case "history":
-		who, r.Count = c.History.Who, c.History.N
+		who, r.Count, r.Until = c.History.Who, c.History.N, within(historyPatience)
 	}
 	var err error
 	r.Who, err = p.address(who)
@@ -131,7 +137,7 @@ func (s *sendCmd) text() (string, error) {
 
 // run shows the number; when both people see the same digits, the keys behind
 // that very number are marked.
-func (v *verifyCmd) run(ask func(*request, func(answer) error) error, r *request, c *cli, say func(answer) error) error {
+func (v *verifyCmd) run(ctx context.Context, ask func(*request, func(answer) error) error, r *request, c *cli, say func(answer) error) error {
 	var seen *safetyNumber
 	err := ask(r, func(a answer) error {
 		seen = a.Safety
@@ -151,7 +157,10 @@ func (v *verifyCmd) run(ask func(*request, func(answer) error) error, r *request
 		return say(answer{Done: &done{Did: "compare", Who: r.Who, Say: "if both of you see the same digits, add --yes"}})
 	default:
 		fmt.Fprintf(os.Stderr, "Read them to each other, over a phone or face to face.\nDo both of you see the same digits? [y/N] ")
-		line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+		line, err := typed(ctx, func() (string, error) { return bufio.NewReader(os.Stdin).ReadString('\n') })
+		if errors.Is(err, context.Canceled) {
+			return err
+		}
 		if word := strings.ToLower(strings.TrimSpace(line)); err != nil || word != "y" && word != "yes" {
 			return say(answer{Done: &done{Did: "not verified", Who: r.Who, Say: "if the digits differ, somebody may sit in between"}})
 		}

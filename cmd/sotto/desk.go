@@ -44,11 +44,11 @@ const (
 )
 
 // openDesk opens the vault of a profile that has logged in.
-func openDesk(p *profile, wire func(bool, *xmpp.Element)) (*desk, error) {
+func openDesk(ctx context.Context, p *profile, wire func(bool, *xmpp.Element)) (*desk, error) {
 	if p.Agent == "" {
 		return nil, p.stranger()
 	}
-	v, err := p.unlock("")
+	v, err := p.unlock(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func newDesk(p *profile, v *vault.Disk, word string, wire func(bool, *xmpp.Eleme
 	}
 	d := &desk{p: p, vault: v, ready: make(chan struct{}), ended: make(chan struct{})}
 	d.client, err = client.Open(client.Options{
-		Account: p.who, Password: word, Find: p.find, TLS: conf, AgentID: p.Agent, Device: p.Device,
+		Account: p.who, Password: word, Find: p.find, TLS: conf, AgentID: p.Agent, Device: p.Device, Quiet: true,
 		Store: v, Log: slog.Default(), OnEvent: d.heard, Wire: wire,
 	})
 	return d, err
@@ -272,6 +272,9 @@ func (d *desk) do(ctx context.Context, r *request, say func(answer) error) error
 		ctx, stop = context.WithDeadline(ctx, r.Until)
 		defer stop()
 	}
+	if r.Verb == "listen" || r.Verb == "contacts" || r.Verb == "history" || r.Verb == "send" && r.Wait > client.Sent {
+		d.client.Appear() // who only sends does not flash up as online
+	}
 	switch r.Verb {
 	case "send":
 		return d.send(ctx, r, say)
@@ -290,7 +293,7 @@ func (d *desk) do(ctx context.Context, r *request, say func(answer) error) error
 	case "distrust":
 		return d.distrust(r, say)
 	case "history":
-		return d.history(r, say)
+		return d.history(ctx, r, say)
 	}
 	return fmt.Errorf("the running sotto does not know %q; it is another version", r.Verb)
 }

@@ -55,7 +55,7 @@ func (p *profile) ask(ctx context.Context, r *request, wire func(bool, *xmpp.Ele
 
 // alone opens the vault and does the work here; others may hand over to us meanwhile.
 func (p *profile) alone(ctx context.Context, r *request, wire func(bool, *xmpp.Element), say func(answer) error) error {
-	d, err := openDesk(p, wire)
+	d, err := openDesk(ctx, p, wire)
 	if err != nil {
 		return err
 	}
@@ -75,6 +75,9 @@ func (p *profile) handOver(ctx context.Context, r *request, say func(answer) err
 	}
 	defer nc.Close()
 	defer context.AfterFunc(ctx, func() { nc.Close() })()
+	if !r.Until.IsZero() {
+		_ = nc.SetDeadline(r.Until.Add(linger)) // it keeps to the time itself, unless it hangs
+	}
 	if err := json.NewEncoder(nc).Encode(r); err != nil {
 		return errMoved
 	}
@@ -85,6 +88,8 @@ func (p *profile) handOver(ctx context.Context, r *request, say func(answer) err
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return &failure{Code: exitUser, What: "the running sotto of " + p.who.String() + " does not answer", Hint: "end it, then try again"}
 		case err != nil:
 			return errMoved
 		case a.End != nil && a.End.Failure != nil:

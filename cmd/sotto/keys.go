@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"sotto/crypto/omemo"
 	"sotto/crypto/safety"
@@ -114,11 +115,21 @@ func (d *desk) verified(who string) (bool, error) {
 
 // distrust cuts one device off: nothing is sealed for it any more.
 func (d *desk) distrust(r *request, say func(answer) error) error {
-	err := d.client.Trust(r.Who, r.Device, omemo.Distrusted)
-	if errors.Is(err, omemo.ErrNoSession) {
-		return &failure{Code: exitUser, What: "this device is not known", Hint: d.p.as + " devices " + r.Who}
-	}
+	all, err := d.client.Devices(r.Who)
 	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(all, func(k omemo.Device) bool { return k.Device == r.Device })
+	switch {
+	case at < 0:
+		return &failure{Code: exitUser, What: "this device is not known", Hint: d.p.as + " devices " + r.Who}
+	case r.Undo && all[at].Changed():
+		return &failure{Code: exitUser, What: "another key claims this device's number", Hint: d.p.as + " verify " + r.Who}
+	case r.Undo:
+		err := d.client.Trust(r.Who, r.Device, omemo.FirstUse)
+		return errors.Join(err, say(answer{Done: &done{Did: "trusted", Who: r.Who, Say: "this device gets your messages again"}}))
+	}
+	if err := d.client.Trust(r.Who, r.Device, omemo.Distrusted); err != nil {
 		return err
 	}
 	return say(answer{Done: &done{Did: "distrusted", Who: r.Who, Say: "this device gets none of your messages any more"}})

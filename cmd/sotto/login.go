@@ -21,8 +21,8 @@ import (
 )
 
 type loginCmd struct {
-	Server     string        `placeholder:"HOST:PORT" help:"Where the server is; without it, DNS says so."`
-	CA         string        `name:"ca" type:"existingfile" placeholder:"FILE" help:"Trust only this authority's certificate (PEM)."`
+	Server     string        `placeholder:"HOST:PORT" help:"Where the server is; dns: ask there, as at the first login without this."`
+	CA         string        `name:"ca" placeholder:"FILE" help:"Trust only this authority's certificate (PEM); system: those of this machine."`
 	Direct     bool          `help:"TLS from the first byte (port 5223) instead of STARTTLS."`
 	Device     string        `placeholder:"NAME" help:"What people call this device; the machine's name if not given."`
 	Passphrase bool          `xor:"lock" help:"Lock the keys with a passphrase instead of the system's keyring."`
@@ -32,13 +32,15 @@ type loginCmd struct {
 
 // run proves the password first: what is not right is not kept.
 func (l *loginCmd) run(ctx context.Context, p *profile, wire func(bool, *xmpp.Element), say func(answer) error) error {
-	ctx, stop := context.WithTimeout(ctx, l.Timeout)
-	defer stop()
-	word, err := readPassword(p.who.String())
+	word, err := readPassword(ctx, p.who.String())
 	if err != nil {
 		return err
 	}
-	if l.Server != "" || l.Direct {
+	ctx, stop := context.WithTimeout(ctx, l.Timeout)
+	defer stop()
+	if l.Server == "dns" {
+		p.Server, p.Direct = "", false
+	} else if l.Server != "" || l.Direct {
 		p.Server, p.Direct = withPort(cmp.Or(l.Server, p.who.Domain), l.Direct), l.Direct
 	}
 	if l.Device != "" {
@@ -58,15 +60,19 @@ func (l *loginCmd) run(ctx context.Context, p *profile, wire func(bool, *xmpp.El
 	return l.keep(ctx, p, word, ca, wire, say)
 }
 
-// authority is whom to trust: the file that is given, or what was kept.
+// authority is whom to trust: the file that is given, or what was kept. An
+// empty file takes off what was kept.
 func (l *loginCmd) authority(p *profile) (*tls.Config, []byte, error) {
 	if l.CA == "" {
 		conf, err := p.trust()
 		return conf, nil, err
 	}
+	if l.CA == "system" {
+		return &tls.Config{}, []byte{}, nil
+	}
 	text, err := os.ReadFile(l.CA)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, &failure{Code: exitUsage, What: err.Error(), Hint: "--ca FILE"}
 	}
 	conf, err := trustOnly(text, l.CA)
 	return conf, text, err
@@ -96,7 +102,7 @@ func (l *loginCmd) keep(ctx context.Context, p *profile, word string, ca []byte,
 	case l.KeyFile:
 		lock = vault.KeyFile
 	}
-	v, err := p.unlock(lock)
+	v, err := p.unlock(ctx, lock)
 	if errors.Is(err, vault.ErrBusy) {
 		return &failure{Code: exitUser, What: "another sotto of " + p.who.String() + " is running", Hint: "end it, then log in"}
 	}
@@ -133,11 +139,11 @@ func (d *desk) introduce(say func(answer) error) error {
 }
 
 // readPassword asks on a terminal, or takes one line from a pipe.
-func readPassword(who string) (string, error) {
+func readPassword(ctx context.Context, who string) (string, error) {
 	if term.IsTerminal(int(os.Stdin.Fd())) {
-		return hiddenLine("Password of " + who + ": ")
+		return hiddenLine(ctx, "Password of "+who+": ")
 	}
-	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	line, err := typed(ctx, func() (string, error) { return bufio.NewReader(os.Stdin).ReadString('\n') })
 	line = strings.TrimRight(line, "\r\n")
 	if line == "" {
 		if err == nil || errors.Is(err, io.EOF) {

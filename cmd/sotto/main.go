@@ -103,7 +103,7 @@ func (c *cli) run(ctx context.Context, args []string, out, notes io.Writer) (err
 	}
 	ask := func(r *request, say func(answer) error) error { return p.ask(ctx, r, wire, say) }
 	if verb == "verify" {
-		return c.Verify.run(ask, r, c, say)
+		return c.Verify.run(ctx, ask, r, c, say)
 	}
 	err = ask(r, say)
 	if errors.Is(err, context.Canceled) && verb == "listen" {

@@ -69,7 +69,7 @@ func (p *printer) show(a answer) error {
 
 // known says whether a hop was shown, as when a request moved to another process.
 func (p *printer) known(e *client.Event) bool {
-	if e.Kind != client.Changed {
+	if e.Kind != client.Changed || p.verb != "send" {
 		return false
 	}
 	old, has := p.last[e.Message.ID]
@@ -280,6 +280,7 @@ func indent(text string) string {
 
 // printable keeps what somebody else wrote from steering our terminal.
 func printable(s string) string {
+	s = strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\n", "\n          ") // no line of theirs looks like one of ours
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t':

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -163,8 +164,8 @@ func replaceFile(path string, text []byte) error {
 // trust is whom this profile believes when a server shows its certificate.
 func (p *profile) trust() (*tls.Config, error) {
 	text, err := os.ReadFile(p.file("ca.pem"))
-	if errors.Is(err, os.ErrNotExist) {
-		return &tls.Config{}, nil
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(text) == 0 {
+		return &tls.Config{}, nil // the machine's own
 	}
 	if err != nil {
 		return nil, err
@@ -181,9 +182,11 @@ func trustOnly(text []byte, name string) (*tls.Config, error) {
 }
 
 // unlock opens the vault; a new one gets the lock that is asked for.
-func (p *profile) unlock(lock vault.Lock) (*vault.Disk, error) {
+func (p *profile) unlock(ctx context.Context, lock vault.Lock) (*vault.Disk, error) {
 	v, err := vault.Open(p.file("vault"), vault.Unlock{
-		New: lock, Entry: p.who.String() + " " + p.Agent, Ask: askPassphrase, Wait: 100 * time.Millisecond,
+		New: lock, Entry: p.who.String() + " " + p.Agent,
+		Ask:  func(fresh bool) (string, error) { return askPassphrase(ctx, fresh) },
+		Wait: 100 * time.Millisecond,
 	})
 	if errors.Is(err, vault.ErrLocked) {
 		return nil, &failure{Code: exitUser, What: err.Error(), Hint: "if it is lost, so are these keys: remove " + p.dir + " and log in as a new device"}
@@ -191,18 +194,18 @@ func (p *profile) unlock(lock vault.Lock) (*vault.Disk, error) {
 	return v, err
 }
 
-func askPassphrase(fresh bool) (string, error) {
+func askPassphrase(ctx context.Context, fresh bool) (string, error) {
 	if s := os.Getenv("SOTTO_PASSPHRASE"); s != "" {
 		return s, nil
 	}
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
 		return "", &failure{Code: exitUser, What: "the keys are locked by a passphrase", Hint: "run it on a terminal, or set SOTTO_PASSPHRASE"}
 	}
-	word, err := hiddenLine("Passphrase of your keys: ")
+	word, err := hiddenLine(ctx, "Passphrase of your keys: ")
 	if err != nil || !fresh {
 		return word, err
 	}
-	again, err := hiddenLine("Once more: ")
+	again, err := hiddenLine(ctx, "Once more: ")
 	if err == nil && again != word {
 		err = &failure{Code: exitUser, What: "the two are not the same"}
 	}
@@ -212,9 +215,37 @@ func askPassphrase(fresh bool) (string, error) {
 	return word, err
 }
 
-func hiddenLine(prompt string) (string, error) {
+// hiddenLine asks for what nobody shall see; Ctrl-C leaves the terminal as it was.
+func hiddenLine(ctx context.Context, prompt string) (string, error) {
+	fd := int(os.Stdin.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", err
+	}
+	defer fmt.Fprintln(os.Stderr)
+	defer func() { _ = term.Restore(fd, before) }()
 	fmt.Fprint(os.Stderr, prompt)
-	b, err := term.ReadPassword(int(os.Stdin.Fd()))
-	fmt.Fprintln(os.Stderr)
-	return string(b), err
+	return typed(ctx, func() (string, error) {
+		b, err := term.ReadPassword(fd)
+		return string(b), err
+	})
+}
+
+// typed waits for what somebody types, or for Ctrl-C.
+func typed(ctx context.Context, read func() (string, error)) (string, error) {
+	type result struct {
+		text string
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		text, err := read()
+		done <- result{text, err}
+	}()
+	select {
+	case r := <-done:
+		return r.text, r.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 }

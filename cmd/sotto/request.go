@@ -30,6 +30,7 @@ type request struct {
 	Wait   client.State `json:"wait,omitempty"`
 	Count  int          `json:"count,omitempty"`
 	Seen   bool         `json:"seen,omitempty"`
+	Undo   bool         `json:"undo,omitempty"`
 	Until  time.Time    `json:"until,omitzero"`
 }
 

@@ -158,13 +158,23 @@ func (d *desk) unprinted() (old []client.Message, err error) {
 	return old, nil
 }
 
-// history gives the newest messages of a talk.
-func (d *desk) history(r *request, say func(answer) error) error {
+// history gives the newest messages of a talk; without a connection, those that are here.
+func (d *desk) history(ctx context.Context, r *request, say func(answer) error) error {
+	bad := d.connected(ctx)
+	if bad == nil {
+		bad = d.client.Refresh(ctx)
+	}
+	if errors.Is(bad, context.Canceled) || errors.Is(bad, errMoved) {
+		return bad
+	}
 	all, err := d.client.History(r.Who, r.Count)
 	for _, m := range all {
 		if err == nil {
 			err = say(answer{Message: &m})
 		}
+	}
+	if err == nil && bad != nil {
+		err = say(answer{Event: &client.Event{Kind: client.Offline, At: time.Now(), Why: bad.Error()}})
 	}
 	return err
 }

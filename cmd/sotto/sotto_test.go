@@ -144,6 +144,13 @@ func (p *person) start(args ...string) *runs {
 // until reads lines up to one with all the words.
 func (r *runs) until(words ...string) string {
 	r.p.t.Helper()
+	all := r.upTo(words...)
+	return all[len(all)-1]
+}
+
+// upTo is until with all lines that were read.
+func (r *runs) upTo(words ...string) []string {
+	r.p.t.Helper()
 	late := time.After(20 * time.Second)
 	var seen []string
 	for {
@@ -154,7 +161,7 @@ func (r *runs) until(words ...string) string {
 			}
 			seen = append(seen, l)
 			if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(l, w) }) {
-				return l
+				return seen
 			}
 		case <-late:
 			r.p.t.Fatalf("%s waits for %q in vain; it said %q", r.p.name, words, seen)
@@ -426,6 +433,23 @@ func TestCtrlC(t *testing.T) {
 	}
 }
 
+// TestQuiet: who only sends does not flash up as online; who waits for ticks is there.
+func TestQuiet(t *testing.T) {
+	o := town.New(t, "alice", "bob")
+	a, b := settle(t, o, "alice"), settle(t, o, "bob")
+	a.ok(a.sotto("", "add", "bob"))
+	b.ok(b.sotto("", "add", "alice"))
+	bl := b.start("listen")
+	a.ok(a.sotto("", "send", "bob", "in passing"))
+	if all := bl.upTo("in passing"); len(all) != 1 {
+		t.Error(all)
+	}
+	a.ok(a.sotto("", "send", "bob", "with a tick", "--wait", "delivered"))
+	bl.until("alice@localhost is online")
+	bl.until("with a tick")
+	bl.until("alice@localhost is offline")
+}
+
 // TestPassphrase: keys behind a passphrase open with it and with nothing else.
 func TestPassphrase(t *testing.T) {
 	o := town.New(t, "alice")
@@ -504,6 +528,8 @@ func TestVerify(t *testing.T) {
 	}
 	a.ok(a.sotto("", "distrust", "bob", fmt.Sprint(line.Device)))
 	a.fails(a.sotto("", "send", "bob", "nothing for this device"), exitUser, "not trusted")
+	a.ok(a.sotto("", "distrust", "bob", fmt.Sprint(line.Device), "--undo"))
+	a.ok(a.sotto("", "send", "bob", "again for this device"))
 }
 
 // TestShapes: the field names that scripts rely on.

@@ -75,7 +75,7 @@ func TestHelp(t *testing.T) {
 }
 
 func TestPrintable(t *testing.T) {
-	if got := printable("a\x1b[2Jb\u202ec\r\x07é\n🌍"); got != "a�[2Jb�c��é\n🌍" {
+	if got := printable("a\x1b[2Jb\u202ec\r\x07é\n🌍"); got != "a�[2Jb�c��é\n          🌍" {
 		t.Errorf("%q", got)
 	}
 }

@@ -27,6 +27,7 @@ type Options struct {
 	TLS      *tls.Config
 	AgentID  string // this device's name to the server (XEP-0388 §2.3)
 	Device   string // what people call this device
+	Quiet    bool   // not present, and so without new mail, until Appear
 	Store    vault.Store
 	Log      *slog.Logger
 	OnEvent  func(Event)                       // called from our goroutines; must not block for long
@@ -47,6 +48,8 @@ type Client struct {
 	session *session // the stream management session; outlives sockets
 	people  map[string]*Contact
 	online  bool
+	quiet   bool                 // present to nobody
+	entered bool                 // this session's login is complete
 	said    map[string]said      // typing notices of ours, by chat
 	fresh   map[string]time.Time // device lists that this session has fetched
 	stale   map[string]bool      // device lists that have changed meanwhile
@@ -72,7 +75,7 @@ func Open(o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		opt: o, self: self, keys: keys, work: make(chan struct{}, 1), session: newSession(),
+		opt: o, self: self, keys: keys, work: make(chan struct{}, 1), session: newSession(), quiet: o.Quiet,
 		people: map[string]*Contact{}, said: map[string]said{}, fresh: map[string]time.Time{}, stale: map[string]bool{},
 	}
 	if c.book, err = openBook(o.Store); err != nil {
@@ -157,6 +160,7 @@ func (c *Client) once(ctx context.Context, up func()) error {
 	clear(c.said)
 	if !w.Resumed {
 		clear(c.fresh)
+		c.entered = false
 	}
 	c.mu.Unlock()
 	if !w.Resumed {

@@ -40,7 +40,7 @@ func (c *Client) handle(s *session, st *xmpp.Stanza) error {
 		s.drop() // it is not acked, so it comes again
 		return err
 	}
-	s.count()
+	s.count(st.Kind)
 	return nil
 }
 

@@ -3,6 +3,7 @@
 package client
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -10,7 +11,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"time"
 
 	"sotto/crypto/vault"
@@ -138,9 +138,33 @@ func (c *Client) enter(ctx context.Context, s *session) error {
 	if err := c.announce(ctx, s); err != nil {
 		return fmt.Errorf("publish keys: %w", err)
 	}
-	s.send(xmpp.El(xmpp.NSClient, "presence").Add(capsElement()))
+	c.mu.Lock()
+	c.entered = true
+	if !c.quiet {
+		s.send(hello())
+	}
+	c.mu.Unlock()
 	c.emit(Event{Kind: Ready})
-	return c.lastSeen(ctx, s)
+	return nil
+}
+
+func hello() *xmpp.Element { return xmpp.El(xmpp.NSClient, "presence").Add(capsElement()) }
+
+// Appear makes a quiet device present: it is seen, and gets its mail.
+func (c *Client) Appear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.quiet && c.entered {
+		c.session.send(hello())
+	}
+	c.quiet = false
+	c.nudge()
+}
+
+func (c *Client) present() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.quiet
 }
 
 // nobodyHere forgets who was here: a new session is told of each who is, and
@@ -160,40 +184,24 @@ func (c *Client) nobodyHere() {
 	}
 }
 
-// lastSeen asks for those who are away when they were last here (XEP-0012 §4).
-func (c *Client) lastSeen(ctx context.Context, s *session) error {
-	for _, p := range c.Contacts() {
-		if p.Sub != "both" && p.Sub != "to" || p.Online {
-			continue
-		}
-		el, err := s.ask(ctx, "get", p.JID, xmpp.El(xmpp.NSLast, "query"))
-		if errors.Is(err, errGone) {
-			return err
-		}
-		if err != nil {
-			continue // not for us
-		}
-		n, err := strconv.ParseInt(el.Child(xmpp.NSLast, "query").Get("seconds"), 10, 40)
-		if err != nil || n < 0 {
-			continue
-		}
-		c.person(p.JID, func(p *Contact) { p.Seen = time.Now().Add(-time.Duration(n) * time.Second) })
-	}
-	return nil
-}
-
 // person changes what we know of somebody, and keeps it.
 func (c *Client) person(jid string, change func(*Contact)) {
 	c.mu.Lock()
 	p := c.people[jid]
-	if p == nil {
+	known := p != nil
+	if !known {
 		p = &Contact{JID: jid, Sub: "none"}
 		c.people[jid] = p
 	}
+	before := marshal(p)
 	change(p)
 	v, now := marshal(p), *p
 	now.here = nil
 	c.mu.Unlock()
+	if bytes.Equal(v, before) && known {
+		c.emit(Event{Kind: Presence, Chat: jid, Contact: &now})
+		return
+	}
 	if err := c.opt.Store.Commit(vault.Change{Kind: kindPeople, Name: jid, Value: v}); err != nil {
 		c.opt.Log.Error("keep contact", "err", err)
 	}
@@ -296,19 +304,6 @@ func (c *Client) Add(ctx context.Context, jid, name string) error {
 	s.send(xmpp.El(xmpp.NSClient, "presence", "to", jid, "type", "subscribed")) // also ahead of time (RFC 6121 §3.4)
 	s.send(xmpp.El(xmpp.NSClient, "presence", "to", jid, "type", "subscribe"))
 	return c.barrier(ctx, s)
-}
-
-// Refresh waits for the presence of those who are here and asks when the
-// others were last seen.
-func (c *Client) Refresh(ctx context.Context) error {
-	s, err := c.up()
-	if err != nil {
-		return err
-	}
-	if err := c.barrier(ctx, s); err != nil {
-		return err
-	}
-	return c.lastSeen(ctx, s)
 }
 
 // Remove takes somebody off the roster, both stop seeing each other; or says

@@ -168,12 +168,16 @@ func (c *Client) chores(ctx context.Context, s *session, resumed bool) {
 	}
 	every := time.NewTicker(time.Hour)
 	defer every.Stop()
+	later := questions{begun: resumed}
 	for {
 		err := c.tidy(ctx, s)
 		if err != nil && !errors.Is(err, errGone) {
 			c.opt.Log.Error("chores", "err", err)
 			s.drop() // begin again with a new stream
 			return
+		}
+		if err == nil && later.next(ctx, c, s) {
+			continue
 		}
 		select {
 		case <-ctx.Done():

@@ -25,6 +25,7 @@ type session struct {
 	smID    string
 	managed bool // the server counts with us
 	handled uint32
+	news    uint32 // those of them that are no IQs
 	owes    bool // the server asked for our count
 
 	ledger  xmpp.Ledger
@@ -146,10 +147,20 @@ func (s *session) fill(w *xmpp.Writer, wire func(bool, *xmpp.Element)) error {
 }
 
 // count notes a stanza of the server's that we have dealt with.
-func (s *session) count() {
+func (s *session) count(k xmpp.Kind) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.handled++
+	if k != xmpp.KindIQ {
+		s.news++
+	}
+}
+
+// told is how many messages and presences have come in this session.
+func (s *session) told() uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.news
 }
 
 // owe notes that the server wants our count.
