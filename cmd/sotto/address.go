@@ -21,7 +21,7 @@ func (p *profile) find(ctx context.Context) (addr string, direct bool, err error
 	if p.Server != "" {
 		return p.Server, p.Direct, nil
 	}
-	all := lookUp(ctx, p.who.Domain)
+	all := lookUp(ctx, net.DefaultResolver, p.who.Domain)
 	for _, t := range all[:len(all)-1] {
 		short, stop := context.WithTimeout(ctx, 5*time.Second)
 		nc, err := new(net.Dialer).DialContext(short, "tcp", t.addr)
@@ -40,12 +40,12 @@ type target struct {
 }
 
 // lookUp are the places where a domain's server may be, the best first; never none.
-func lookUp(ctx context.Context, domain string) (all []target) {
+func lookUp(ctx context.Context, dns *net.Resolver, domain string) (all []target) {
 	ctx, stop := context.WithTimeout(ctx, 5*time.Second)
 	defer stop()
 	if domain != "localhost" && net.ParseIP(domain) == nil {
 		for _, service := range []string{"xmpps-client", "xmpp-client"} {
-			_, found, _ := net.DefaultResolver.LookupSRV(ctx, service, "tcp", domain)
+			_, found, _ := dns.LookupSRV(ctx, service, "tcp", domain)
 			for _, s := range found {
 				if s.Target == "." {
 					continue // the service is not offered
