@@ -26,7 +26,7 @@ type session struct {
 	managed bool // the server counts with us
 	handled uint32
 	news    uint32 // those of them that are no IQs
-	owes    bool // the server asked for our count
+	owes    bool   // the server asked for our count
 
 	ledger  xmpp.Ledger
 	waiting []*xmpp.Element // to be written
