@@ -325,3 +325,12 @@ func is(p *person, jid string, want func(Contact) bool) bool {
 	}
 	return false
 }
+
+// TestControls: text that no XML can carry arrives, with its letters.
+func TestControls(t *testing.T) {
+	o := newTown(t, "alice", "bob")
+	a, b := o.person("alice", vault.NewMemory()).come(), o.person("bob", vault.NewMemory()).come()
+	m := a.sends("bob", "a\x1b[31mred\x00\xff\uffff\r\nend\ttab")
+	b.reads("a\ufffd[31mred\ufffd\ufffd\ufffd\r\nend\ttab")
+	a.ticks(m, Delivered)
+}

@@ -28,6 +28,7 @@ func (c *Client) SendOnce(to xmpp.JID, id, body string) (*Message, error) {
 	if body == "" {
 		return nil, errors.New("the message is empty")
 	}
+	body = strings.Map(carried, body)
 	m := &Message{ID: id, Chat: to.Bare().String(), Out: true, Body: body, At: time.Now().Truncate(time.Millisecond), Device: c.Device()}
 	b := c.book
 	b.mu.Lock()
@@ -49,6 +50,14 @@ func (c *Client) SendOnce(to xmpp.JID, id, body string) (*Message, error) {
 	c.emit(Event{Kind: Outgoing, Chat: m.Chat, Message: m})
 	c.nudge()
 	return m, nil
+}
+
+// carried replaces what no XML can carry (XML 1.0 §2.2), and so no message.
+func carried(r rune) rune {
+	if r == '\t' || r == '\n' || r == '\r' || r >= 0x20 && r < 0xfffe || r > 0xffff {
+		return r
+	}
+	return '\ufffd'
 }
 
 // ship writes what the outbox holds, in order; what is not sealed is sealed now.

@@ -128,7 +128,7 @@ func (m *model) scroll(by int) tea.Cmd {
 
 func (m *model) toEnd() {
 	if m.talk != nil {
-		m.talk.follow = true
+		m.talk.follow, m.talk.still = true, false
 	}
 }
 

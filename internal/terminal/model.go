@@ -4,6 +4,7 @@ package terminal
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"charm.land/bubbles/v2/textarea"
@@ -27,6 +28,7 @@ type model struct {
 	// the terminal
 	pen     pen
 	w, h    int
+	sized   bool // w and h are the terminal's
 	blurred bool // the person looks at another window
 
 	// people
@@ -36,8 +38,10 @@ type model struct {
 	listing bool   // narrow: the list is shown
 	text    map[string]string
 	typing  map[string]time.Time
+	notices map[string][]notice // by chat, since the start
 
 	talk  *talk
+	seen  uint64 // of the open talk, told to the client
 	panel *panel
 	input textarea.Model
 	keyed int // counts changes of the input, for "has stopped typing"
@@ -55,7 +59,7 @@ type model struct {
 func newModel(c *client.Client, b *inbox, with string) (*model, error) {
 	m := &model{
 		c: c, inbox: b, disk: newDrafts(c), w: 80, h: 24, online: c.Online(), since: time.Now(),
-		text: map[string]string{}, typing: map[string]time.Time{}, input: newInput(),
+		text: map[string]string{}, typing: map[string]time.Time{}, notices: map[string][]notice{}, input: newInput(),
 	}
 	for _, ch := range c.Chats() {
 		m.text[ch.With] = ch.Draft
@@ -85,13 +89,13 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	var cmd tea.Cmd
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
-		m.w, m.h = msg.Width, msg.Height
+		m.w, m.h, m.sized = msg.Width, msg.Height, true
 		m.resize()
 	case tea.ColorProfileMsg:
 		m.pen.grey = msg.Profile < colorprofile.ANSI
 	case tea.ModeReportMsg:
-		if msg.Mode == ansi.ModeUnicodeCore && msg.Value != ansi.ModeNotRecognized {
-			m.pen.method = ansi.GraphemeWidth
+		if v := msg.Value; msg.Mode == ansi.ModeUnicodeCore && (v == ansi.ModeSet || v == ansi.ModeReset || v == ansi.ModePermanentlySet) {
+			m.pen.method = ansi.GraphemeWidth // the renderer does the same
 		}
 	case tea.FocusMsg:
 		m.blurred = false
@@ -112,6 +116,8 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	}
 	if m.talk != nil {
 		m.talk.shape(m.pen, m.talkWide(), time.Now())
+		m.talk.lead(m.talkHigh())
+		m.talk.still = m.talk.still && !(m.sized && m.talk.follow)
 	}
 	return m, tea.Batch(cmd, m.look())
 }
@@ -177,40 +183,48 @@ func (m *model) refresh() {
 
 const strangerWord = "no keys yet"
 
-// notice shows what is not a message in the talk that it belongs to.
+// notice keeps what is not a message, for the talk that it belongs to.
 func (m *model) notice(e client.Event) {
-	if m.talk == nil || e.Chat != m.open && e.Chat != m.c.Self() {
-		return
-	}
-	n := notice{at: e.At}
+	chat, n := e.Chat, notice{at: e.At}
 	switch {
 	case e.Kind == client.Unreadable:
 		n.alarm = true
 		n.text = "A message could not be read (" + e.Why + "). It is asked for again."
 	case e.Chat == m.c.Self():
-		n.alarm = true
+		chat, n.alarm = m.open, true
 		n.text = fmt.Sprintf("Your account has another device, %d. If it is not yours, change your password.", e.Device)
 	default:
-		n.text = fmt.Sprintf("%s has another device, %d. /verify compares its key.", m.talk.peer, e.Device)
+		n.text = fmt.Sprintf("%s has another device, %d. /verify compares its key.", m.nameIn(e.Chat), e.Device)
+	}
+	for _, ch := range m.c.Chats() {
+		if ch.With == chat {
+			n.after = ch.Last
+		}
+	}
+	m.notices[chat] = append(m.notices[chat], n)
+	if m.talk != nil && chat == m.open {
+		m.talk.note(n)
 		m.talk.trust = m.trustOf(m.open)
 	}
-	m.talk.note(n)
 }
 
-// look follows what the screen shows: a chat whose newest message is in view
-// has been seen.
+// look follows what the screen shows: what is in view has been seen.
 func (m *model) look() tea.Cmd {
-	if m.talk == nil || m.blurred || m.panel != nil || !m.talkShown() || !m.talk.follow {
+	if m.talk == nil || !m.sized || m.blurred || m.panel != nil || !m.talkShown() {
 		return nil
 	}
 	for i := range m.rows {
-		r := &m.rows[i]
-		if r.jid != m.open || r.chat.Unread == 0 || r.chat.Last > m.talk.newest() {
+		if r := &m.rows[i]; r.jid != m.open || r.chat.Unread == 0 {
 			continue
 		}
-		if err := m.c.SeenUpTo(m.open, m.talk.newest()); err != nil {
+		upTo := m.talk.shown()
+		if upTo <= m.seen {
+			return nil
+		}
+		if err := m.c.SeenUpTo(m.open, upTo); err != nil {
 			return m.say("", err)
 		}
+		m.seen = upTo
 		m.refresh()
 		return nil
 	}
@@ -233,10 +247,9 @@ func (m *model) enter(jid string) error {
 	if err != nil {
 		return err
 	}
-	m.open, m.talk, m.panel = jid, t, nil
-	t.trust = m.trustOf(jid)
+	m.open, m.talk, m.panel, m.seen = jid, t, nil, 0
+	t.trust, t.notices = m.trustOf(jid), slices.Clone(m.notices[jid])
 	m.refresh()
-	t.shape(m.pen, m.talkWide(), time.Now())
 	m.input.SetValue(m.text[jid])
 	m.resize()
 	return nil

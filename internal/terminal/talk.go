@@ -30,6 +30,7 @@ type talk struct {
 	follow bool
 	anchor int
 	cut    int
+	still  bool // nobody has scrolled: the first unseen message leads
 
 	blocks []([]string) // laid out messages, parallel to msgs; nil when not
 	pen    pen
@@ -50,12 +51,44 @@ func openTalk(c *client.Client, chat string, unread int) (*talk, error) {
 	if err := t.reload(); err != nil {
 		return nil, err
 	}
-	for i := len(t.msgs) - 1; i >= 0 && unread > 0; i-- {
+	return t, t.findFresh(unread)
+}
+
+// findFresh looks for the first unseen message, reading back as far as it is.
+func (t *talk) findFresh(unread int) error {
+	t.still = unread > 0
+	for i := len(t.msgs) - 1; unread > 0; i-- {
+		if i < 0 {
+			had := len(t.msgs)
+			if err := t.older(); err != nil {
+				return err
+			}
+			if i += len(t.msgs) - had; i < 0 {
+				return nil
+			}
+		}
 		if m := &t.msgs[i]; !m.Out && !m.Seen {
 			t.fresh, unread = m.Seq, unread-1
 		}
 	}
-	return t, nil
+	return nil
+}
+
+// lead puts the first unseen message at the top of n lines, if all that
+// follows does not fit.
+func (t *talk) lead(n int) {
+	if !t.still || len(t.msgs) == 0 || t.fresh < t.msgs[0].Seq {
+		return
+	}
+	t.follow = false
+	for t.anchor = int(t.fresh - t.msgs[0].Seq); ; t.anchor++ {
+		n -= len(t.block(t.anchor))
+		t.cut = max(0, -n)
+		t.follow = t.anchor == len(t.msgs)-1 && n >= 0
+		if n <= 0 || t.anchor == len(t.msgs)-1 {
+			return
+		}
+	}
 }
 
 // reload reads the newest page; what was read before is kept if it joins.
@@ -110,13 +143,14 @@ func (t *talk) take(m client.Message) error {
 	return nil
 }
 
-// note adds a line of ours at the end.
+// note adds a line of ours after the message that it follows.
 func (t *talk) note(n notice) {
-	if len(t.msgs) > 0 {
-		n.after = t.msgs[len(t.msgs)-1].Seq
-		t.blocks[len(t.blocks)-1] = nil
-	}
 	t.notices = append(t.notices, n)
+	for i := range t.msgs {
+		if t.msgs[i].Seq == n.after {
+			t.blocks[i] = nil
+		}
+	}
 }
 
 // shape says for which screen to draw from now on.
@@ -173,6 +207,7 @@ func (t *talk) scroll(by, n int) error {
 	if len(t.msgs) == 0 {
 		return nil
 	}
+	t.still = false
 	if t.follow {
 		t.follow, t.anchor, t.cut = false, len(t.msgs)-1, 0
 	}
@@ -217,18 +252,17 @@ func (t *talk) settle() error {
 	return nil
 }
 
-// below is how many messages are newer than the view.
-func (t *talk) below() int {
-	if t.follow {
+// shown is the number of the last message that is in view to its end.
+func (t *talk) shown() uint64 {
+	i := len(t.msgs) - 1
+	if !t.follow {
+		i = t.anchor
+		if t.cut > 0 {
+			i--
+		}
+	}
+	if i < 0 || i >= len(t.msgs) {
 		return 0
 	}
-	return max(1, len(t.msgs)-1-t.anchor)
-}
-
-// newest is the number of the latest message.
-func (t *talk) newest() uint64 {
-	if len(t.msgs) == 0 {
-		return 0
-	}
-	return t.msgs[len(t.msgs)-1].Seq
+	return t.msgs[i].Seq
 }

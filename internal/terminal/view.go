@@ -89,7 +89,7 @@ func (m *model) pane(n int) []string {
 			got = []string{trouble.Styled(m.pen.cut(safeLine(err.Error()), wide))}
 		}
 		body = append(make([]string, high-len(got)), got...)
-		if b := m.talk.below(); b > 0 {
+		if !m.talk.follow {
 			foot = badge.Styled(m.pen.rule("↓ more below: End", wide))
 		}
 	default:
