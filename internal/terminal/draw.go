@@ -57,6 +57,11 @@ func (t *talk) draw(i int) (lines []string) {
 			lines = append(lines, t.notice(n)...)
 		}
 	}
+	if t.wide < in+4 { // there is hardly a screen
+		for i := range lines {
+			lines[i] = t.pen.cut(lines[i], t.wide)
+		}
+	}
 	return lines
 }
 

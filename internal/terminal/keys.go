@@ -42,6 +42,7 @@ func newInput() textarea.Model {
 	for _, off := range []*key.Binding{&in.KeyMap.Paste, &in.KeyMap.CopySelection, &in.KeyMap.PageUp, &in.KeyMap.PageDown} {
 		off.SetEnabled(false) // the clipboard is the terminal's; pages are the talk's
 	}
+	in.Focus()
 	return in
 }
 
@@ -85,6 +86,7 @@ func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	case name == "ctrl+x" && m.asks():
 		return m.answer(false)
 	default:
+		k.Text = safeText(k.Text)
 		return m.type_(k)
 	}
 	return nil

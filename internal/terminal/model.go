@@ -74,7 +74,7 @@ func newModel(c *client.Client, b *inbox, with string) (*model, error) {
 
 // Init implements tea.Model.
 func (m *model) Init() tea.Cmd {
-	return tea.Batch(m.input.Focus(), m.inbox.wait, everyMinute())
+	return tea.Batch(m.inbox.wait, everyMinute())
 }
 
 // minute comes now and then, for "45 min ago" and the change of day.

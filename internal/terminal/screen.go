@@ -47,7 +47,7 @@ func (s *Screen) Run(ctx context.Context, c *client.Client, with string) error {
 		opts = append(opts, tea.WithInput(s.opt.In))
 	}
 	if s.opt.Out != nil {
-		opts = append(opts, tea.WithOutput(s.opt.Out))
+		opts = append(opts, tea.WithOutput(s.opt.Out), tea.WithWindowSize(80, 24)) // if it has no size of its own
 	}
 	if s.opt.Env != nil {
 		opts = append(opts, tea.WithEnvironment(s.opt.Env))

@@ -21,6 +21,8 @@ import (
 	"sotto/xmpp"
 )
 
+var alice, bob = xmpp.MustJID("alice@localhost"), xmpp.MustJID("bob@localhost")
+
 // seat is a person before a screen: the model is run by the test itself, so
 // that a view is looked at only between two steps.
 type seat struct {

@@ -49,9 +49,41 @@ func (p pen) fit(s string, n int) string {
 	return s + strings.Repeat(" ", max(0, n-p.width(s)))
 }
 
-// wrap breaks a text into lines of at most n columns.
-func (p pen) wrap(s string, n int) []string {
-	return strings.Split(p.method.Wrap(s, max(1, n), ""), "\n")
+// wrap breaks a text into lines of at most n columns: between words, beside
+// letters of two columns, else within a word that is too long. Spaces that
+// begin a line of the text stay.
+func (p pen) wrap(s string, n int) (out []string) {
+	n = max(2, n)
+	for line := range strings.SplitSeq(s, "\n") {
+		if len(line) > n || p.width(line) > n {
+			out = p.wrapLine(out, line, n)
+		} else {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+func (p pen) wrapLine(out []string, line string, n int) []string {
+	start, wide := 0, 0   // of the row that is being filled
+	place, before := 0, 0 // the last place to break, and the row's width there
+	for at := 0; at < len(line); {
+		c, w := ansi.FirstGraphemeCluster(line[at:], p.method)
+		if wide+w <= n || at == start || c == " " {
+			at, wide = at+len(c), wide+w
+			if c == " " || w == 2 {
+				place, before = at, wide
+			}
+			continue
+		}
+		if w == 2 || place == start {
+			place, before = at, wide
+		}
+		out = append(out, strings.TrimRight(line[start:place], " "))
+		start, wide = place, wide-before
+		place, before = start, 0
+	}
+	return append(out, strings.TrimRight(line[start:], " "))
 }
 
 // rule is a line across n columns with a word in its middle.

@@ -62,11 +62,12 @@ func (m *model) View() tea.View {
 	if m.footHigh() > 1 {
 		lines = append(lines, faint.Styled(m.pen.cut(m.help(), m.w)))
 	}
+	lines = lines[max(0, len(lines)-m.h):]
 	v := tea.NewView(strings.Join(lines, "\n"))
 	v.AltScreen, v.ReportFocus = true, true
 	if c := m.input.Cursor(); c != nil && m.panel == nil && m.talkShown() {
 		c.X += m.listWide()
-		c.Y += high - m.input.Height()
+		c.Y += max(0, high-m.input.Height())
 		v.Cursor = c
 	}
 	return v
