@@ -99,7 +99,10 @@ func (sh *shard) gather() *haul {
 		h.tickets = append(h.tickets, e.ticket)
 	}
 	slices.Reverse(later)
-	sh.fresh = later
+	sh.fresh, sh.held = later, 0
+	for _, f := range later {
+		sh.held += len(f.mail.Body)
+	}
 	return h
 }
 

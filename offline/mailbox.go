@@ -35,8 +35,7 @@ func (sh *shard) put(user string, acct id, owed []id, m *Mail, live bool) (*Tick
 	if err := sh.reserve(acct); err != nil {
 		return nil, err
 	}
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
+	defer sh.mu.Unlock() // reserve has locked it
 	if m.Token != 0 {
 		if twin := sh.tokens[m.Token]; twin != nil {
 			return twin.answer(), nil
@@ -48,6 +47,9 @@ func (sh *shard) put(user string, acct id, owed []id, m *Mail, live bool) (*Tick
 	if sh.failed != nil {
 		sh.wake(0) // try again to empty what waits: the disk may be well by now
 		return nil, errors.Join(ErrReadOnly, sh.failed)
+	}
+	if sh.held >= heldMax {
+		return nil, errors.Join(ErrReadOnly, errors.New("the disk is too slow for what comes"))
 	}
 	if owed = sh.withRoom(acct, owed); len(owed) == 0 {
 		return nil, ErrFull
@@ -72,8 +74,13 @@ func (sh *shard) put(user string, acct id, owed []id, m *Mail, live bool) (*Tick
 	}
 	sh.wake(linger)
 	sh.fresh = append(sh.fresh, fresh{e, time.Now().Add(linger)})
+	sh.held += len(m.Body)
 	return e.ticket, nil
 }
+
+// heldMax is how many bytes of mail a shard keeps in memory for its commits;
+// as much again may be in the one that runs (DESIGN §1 P5).
+const heldMax = 32 << 20
 
 // withRoom leaves out the devices whose mailbox is full: one that nobody has
 // looked after for 50,000 messages must not keep the others from getting any.
@@ -91,34 +98,34 @@ func (e *entry) answer() *Ticket {
 	return &Ticket{done: true}
 }
 
-// reserve makes sure that there are numbers to give out: a number is never
-// given out twice, even after a crash.
+// reserve makes sure that there is a number to give out, and holds the lock
+// then: a number is never given out twice, even after a crash.
 func (sh *shard) reserve(acct id) error {
-	sh.mu.Lock()
-	r, ok := sh.next[acct]
-	sh.mu.Unlock()
-	if ok && r.next < r.end {
-		return nil
-	}
-	var got span
-	err := sh.do(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(numbers)
-		got.next = 1
-		if v := b.Get(acct[:]); len(v) == 8 {
-			got.next = binary.BigEndian.Uint64(v)
+	for {
+		sh.mu.Lock()
+		if r := sh.next[acct]; r.next < r.end {
+			return nil
 		}
-		got.end = got.next + seqBlock
-		return b.Put(acct[:], binary.BigEndian.AppendUint64(nil, got.end))
-	})
-	if err != nil {
-		return errors.Join(ErrReadOnly, err)
+		sh.mu.Unlock()
+		var got span
+		err := sh.do(func(tx *bbolt.Tx) error {
+			b := tx.Bucket(numbers)
+			got.next = 1
+			if v := b.Get(acct[:]); len(v) == 8 {
+				got.next = binary.BigEndian.Uint64(v)
+			}
+			got.end = got.next + sh.block
+			return b.Put(acct[:], binary.BigEndian.AppendUint64(nil, got.end))
+		})
+		if err != nil {
+			return errors.Join(ErrReadOnly, err)
+		}
+		sh.mu.Lock()
+		if r := sh.next[acct]; r.next >= r.end { // nobody was quicker
+			sh.next[acct] = got
+		}
+		sh.mu.Unlock()
 	}
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if r := sh.next[acct]; r.next >= r.end { // nobody was quicker
-		sh.next[acct] = got
-	}
-	return nil
 }
 
 // A Mailbox is what one device has not acked.

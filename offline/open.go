@@ -22,7 +22,7 @@ func openShard(s *Store, n int) (*shard, error) {
 	sh := &shard{
 		s: s, path: filepath.Join(s.dir, fmt.Sprintf("shard-%02d.db", n)),
 		entries: map[place]*entry{}, boxes: map[boxID]*queue{}, tokens: map[uint64]*entry{},
-		next: map[id]span{}, known: map[id]*Account{}, kick: make(chan struct{}, 1),
+		next: map[id]span{}, block: seqBlock, known: map[id]*Account{}, kick: make(chan struct{}, 1),
 	}
 	keys := filepath.Join(s.dir, fmt.Sprintf("keys-%02d", n))
 	if err := sh.make(keys); err != nil {

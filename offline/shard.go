@@ -18,7 +18,6 @@ var (
 	numbers  = []byte("number")  // account -> first seq never given out
 )
 
-// seqBlock is how many numbers one durable write reserves.
 const seqBlock = 10_000
 
 // A shard is one bbolt file with its key file. One goroutine commits.
@@ -28,7 +27,8 @@ type shard struct {
 	path   string
 	db     *bbolt.DB
 	keys   *keyFile
-	broken error // why it is not used
+	broken error  // why it is not used
+	block  uint64 // how many numbers one durable write reserves
 
 	// shared: guarded by mu.
 	mu      sync.Mutex
@@ -37,6 +37,7 @@ type shard struct {
 	tokens  map[uint64]*entry
 	next    map[id]span // numbers to give out
 	fresh   []fresh     // wait for a commit
+	held    int         // bytes of their mail
 	dropped []drop      // acked, still on disk
 	jobs    []*job      // record writes
 	due     time.Time   // when the next commit starts

@@ -149,6 +149,7 @@ func TestAckedBeforeCommit(t *testing.T) {
 	if err := sh.reserve(acct); err != nil {
 		t.Fatal(err)
 	}
+	sh.mu.Unlock()
 	m := mail(1)
 	k, err := s.Put("bob", []string{"phone"}, m, true)
 	if err != nil || k.Done() {
@@ -189,6 +190,61 @@ func TestAckDuringCommit(t *testing.T) {
 	s.Mailbox("bob", "laptop").Ack(m.Seq)
 	if a := h.fresh[0].asked; len(a) != 1 || a[0] != s.device("bob", "laptop") {
 		t.Fatal("the ack of the laptop changes the commit")
+	}
+}
+
+// Numbers are given out once, though many send at the same moment to an account
+// whose block of reserved numbers ends.
+func TestNumbersOnce(t *testing.T) {
+	s := withBob(t, t.TempDir(), quiet)
+	defer s.Close()
+	for _, sh := range s.shards {
+		sh.block = 2
+	}
+	var mu sync.Mutex
+	seen := map[uint64]bool{}
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			for i := range 50 {
+				m := mail(i)
+				if _, err := s.Put("bob", []string{"phone"}, m, false); err != nil {
+					t.Error(err)
+					return
+				}
+				s.Mailbox("bob", "phone").Ack(m.Seq)
+				mu.Lock()
+				if seen[m.Seq] {
+					t.Errorf("%d was given out twice", m.Seq)
+				}
+				seen[m.Seq] = true
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A disk that takes its time must not fill the memory: beyond a bound mail is
+// refused before it was promised.
+func TestSlowDisk(t *testing.T) {
+	o := quiet
+	o.Linger = time.Hour
+	s := withBob(t, t.TempDir(), o)
+	defer s.Close()
+	n := 0
+	for ; n < 1000; n++ {
+		m := mail(n)
+		m.Body = make([]byte, 200<<10)
+		if _, err := s.Put("bob", []string{"phone"}, m, false); err != nil {
+			if !errors.Is(err, ErrReadOnly) {
+				t.Fatal(err)
+			}
+			break
+		}
+	}
+	if held := n * 200 << 10; held > 64<<20 {
+		t.Fatal("held", held)
 	}
 }
 

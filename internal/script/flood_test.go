@@ -71,7 +71,7 @@ func TestHalfOpen(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	routines := runtime.NumGoroutine()
 	s.must(talkOnce(s, -1)) // from here on 127.0.0.1 is where people are
-	f := &flood{addr: s.addr, total: 20_000}
+	f := &flood{addr: s.addr, total: 5_000}
 	if long {
 		f.total = 100_000
 	}
