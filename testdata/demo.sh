@@ -82,18 +82,19 @@ keys() {
 		while read -r line; do
 			[[ $line =~ ^0*$ ]] || echo "$(basename "$f") $n $line"
 			n=$((n + 1))
-		done < <(od -An -v -tx1 -w32 "$f" | tr -d ' ')
+		done < <(hex_of <"$f" | fold -w 64; echo)
 	done
 }
 
-# search HEX prints each file of the data folder, and the server's log, in
-# which these bytes stand.
-search() {
-	local f
+# look takes all bytes of the data folder and of the server's log.
+look() {
 	find "$data" "$dir/server.log" -type f | while read -r f; do
-		if hex_of <"$f" | grep -qF "$1"; then echo "${f#"$dir"/}"; fi
-	done
+		printf '%s %s\n' "${f#"$dir"/}" "$(hex_of <"$f")"
+	done >"$dir/bytes"
 }
+
+# search HEX prints each file in which these bytes stood at the last look.
+search() { grep -F "$1" "$dir/bytes" | cut -d' ' -f1; }
 
 # evidence lists what must not be found, from what alice's client put on the
 # wire: a word for people, and the bytes in hex.
@@ -113,16 +114,17 @@ evidence() {
 # absent searches for all evidence and for the keys; nothing may be found.
 absent() {
 	local n=0 hex what found
+	look
 	while read -r what; do
 		hex=${what##* }
 		what=${what% *}
 		[ ${#hex} -ge 16 ] || fail "no bytes to search for: $what"
-		found=$(search "$hex")
+		found=$(search "$hex" || true)
 		[ -z "$found" ] || fail "$what is in $found"
 		n=$((n + 1))
 	done <"$1"
 	[ $n -ge "$2" ] || fail "only $n things to search for"
-	say "searched $(find "$data" "$dir/server.log" -type f | wc -l | tr -d ' ') files for $n things: none found"
+	say "searched $(wc -l <"$dir/bytes" | tr -d ' ') files for $n things: none found"
 }
 
 port=$(free_port)
@@ -154,6 +156,7 @@ keys >"$dir/keys.before"
 [ "$(wc -l <"$dir/keys.before")" -eq 1 ] || fail "one message waits, and not one key: $(cat "$dir/keys.before")"
 read -r file slot key <"$dir/keys.before"
 say "one message waits; its key is in $file, slot $slot"
+look
 [ "$(search "$key")" = "data/store/$file" ] || fail "the search does not find the key where it is"
 
 stanza=$(grep '^> <message' "$dir/alice.wire" | grep -F '<payload>' | head -1)
@@ -163,6 +166,7 @@ say "what alice's client sent was kept: $(wc -l <"$dir/evidence" | tr -d ' ') th
 	printf '%s %s %s\n' "$stanza" "$text" alice@localhost
 	grep -oE '<(payload|key)( [^>]*)?>[^<]+' <<<"$stanza" | sed 's/.*>//' | while read -r b; do printf %s "$b" | base64 -d; done
 } >"$data/store/planted"
+look
 while read -r what; do
 	[ "$(search "${what##* }")" = "data/store/planted" ] || fail "the search does not find ${what% *} in a planted file"
 done <"$dir/evidence"

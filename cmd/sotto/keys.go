@@ -84,10 +84,11 @@ func (d *desk) verify(ctx context.Context, r *request, say func(answer) error) e
 		return err
 	}
 	if r.Number != "" {
-		if n != r.Number {
-			return &failure{Code: exitUser, What: "the keys have changed while you compared", Hint: d.p.as + " verify " + r.Who}
+		err := d.client.Verify(r.Who, r.Number)
+		if errors.Is(err, client.ErrNumber) {
+			return &failure{Code: exitUser, What: err.Error(), Hint: d.p.as + " verify " + r.Who}
 		}
-		if err := d.client.Trust(r.Who, 0, omemo.Verified); err != nil {
+		if err != nil {
 			return err
 		}
 	}

@@ -247,8 +247,8 @@ func (p *printer) welcome(d *device) string {
 its fingerprint   %s
 
 Next:
-    %s send %s hello
-    %s listen`, d.User, d.Device, d.Name, d.Fingerprint, p.me.as, other, p.me.as)
+    %s chat %s
+    %s send %s hello`, d.User, d.Device, d.Name, d.Fingerprint, p.me.as, other, p.me.as, other)
 }
 
 func (p *printer) device(d *device) string {

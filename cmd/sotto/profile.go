@@ -63,9 +63,13 @@ func openProfile(as string) (*profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &profile{who: who, dir: filepath.Join(h, who.String()), as: "sotto -as " + who.String()}
+	program := "sotto"
+	if filepath.Base(os.Args[0]) == program {
+		program = os.Args[0]
+	}
+	p := &profile{who: who, dir: filepath.Join(h, who.String()), as: program + " -as " + who.String()}
 	if fit := fitting(who.Local, known); len(fit) == 0 && who.Domain == "localhost" || len(fit) == 1 && fit[0] == who {
-		p.as = "sotto -as " + who.Local
+		p.as = program + " -as " + who.Local
 	}
 	_, err = toml.DecodeFile(p.file("settings.toml"), &p.settings)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -223,22 +223,9 @@ func (c *Client) Verify(user, number string) error {
 	return err
 }
 
-// Trust decides about one device, or with 0 about those behind the safety number.
+// Trust decides about one device; a changed key is accepted with it.
 func (c *Client) Trust(user string, device uint32, t omemo.Trust) error {
-	if device != 0 {
-		return c.keys.SetTrust(omemo.Address{User: user, Device: device}, t)
-	}
-	on, err := c.Listed(user)
-	if err != nil {
-		return err
-	}
-	all, err := c.keys.Devices(user)
-	for _, d := range all {
-		if err == nil && on[d.Device] && d.Trust != omemo.Distrusted {
-			err = c.keys.SetTrust(omemo.Address{User: user, Device: d.Device}, t)
-		}
-	}
-	return err
+	return c.keys.SetTrust(omemo.Address{User: user, Device: device}, t)
 }
 
 // Meet fetches the devices and keys of an account and of our own, so that they
