@@ -183,6 +183,9 @@ func asStreamError(err error) *StreamError {
 
 func (c *Conn) readLoop(handle func(*Stanza) error) error {
 	for {
+		if c.dec.idle(&c.st) {
+			c.dec.wait() // here, where the stack is small
+		}
 		err := c.dec.Next(&c.st)
 		switch {
 		case err == io.EOF && c.dec.ended:

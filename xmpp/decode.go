@@ -46,7 +46,7 @@ func (h *Header) uri(prefix []byte) string {
 // first bytes land in a small strip, a pooled desk takes the rest.
 type Decoder struct {
 	r     io.Reader
-	wait  func() // returns when there is something to read; nil: reading waits
+	wait  func() // returns when there is something to read; nil: only reading waits
 	more  bool   // the last read filled its buffer: there may be more
 	lim   Limits
 	head  Header
@@ -111,12 +111,22 @@ func (d *Decoder) consume() {
 	d.drop = 0
 }
 
+// idle says whether all that has come was returned, and wait may be called.
+// Then nothing is held.
+func (d *Decoder) idle(s *Stanza) bool {
+	if d.consume(); d.desk != nil && len(d.desk.buf) == 0 && d.skip == nil {
+		d.release()
+	}
+	if d.wait == nil || d.desk != nil || d.more {
+		return false
+	}
+	s.reset()
+	return true
+}
+
 // fill reads more; at most one piece beyond the limit is ever held.
 func (d *Decoder) fill() error {
 	if d.desk == nil {
-		if d.wait != nil && !d.more {
-			d.wait()
-		}
 		n, err := d.r.Read(d.land[:])
 		d.more = n == len(d.land)
 		if n == 0 {

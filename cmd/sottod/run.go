@@ -92,6 +92,7 @@ func (s *server) serve(ctx context.Context, ready func()) error {
 		return errors.Join(err, s.store.Close())
 	}
 	ready()
+	go giveBack(ctx)
 	var err error
 	select {
 	case <-ctx.Done():

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+// What is worth giving back, and how often it is looked at. A busy server is
+// left alone: what it freed it will need again.
+const (
+	spareMin   = 16 << 20
+	spareEvery = 5 * time.Second
+	busy       = 8 << 20 // bytes allocated between two looks
+)
+
+// giveBack returns memory to the system when a rush is over. The runtime alone
+// does so slowly, and an idle server would look as large as its busiest hour.
+func giveBack(ctx context.Context) {
+	tick := time.NewTicker(spareEvery)
+	defer tick.Stop()
+	s := []metrics.Sample{
+		{Name: "/gc/heap/allocs:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/gc/heap/live:bytes"},
+	}
+	var before uint64
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		metrics.Read(s)
+		made := s[0].Value.Uint64() - before
+		before = s[0].Value.Uint64()
+		objects, live := s[2].Value.Uint64(), s[3].Value.Uint64()
+		spare := s[1].Value.Uint64() + objects - min(objects, live)
+		if made < busy && spare > spareMin && spare > live/4 {
+			debug.FreeOSMemory()
+		}
+	}
+}
