@@ -225,6 +225,7 @@ func (h *haul) apply(tx *bbolt.Tx, sealed [][]byte) error {
 }
 
 func (sh *shard) stored(h *haul) {
+	sh.wrote += len(h.fresh)
 	for i, e := range h.fresh {
 		e.state, e.slot, e.mail, e.asked, e.ticket = stored, h.slots[i], nil, nil, nil
 		for _, d := range e.gone {

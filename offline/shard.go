@@ -39,6 +39,7 @@ type shard struct {
 	fresh   []fresh     // wait for a commit
 	held    int         // bytes of their mail
 	dropped []drop      // acked, still on disk
+	wrote   int         // mails that came to the disk since the start
 	jobs    []*job      // record writes
 	due     time.Time   // when the next commit starts
 	closing bool

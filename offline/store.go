@@ -210,7 +210,8 @@ func (s *Store) OnExpire(f func(user string, m Mail)) {
 type Health struct {
 	ReadOnly    bool
 	Quarantined []string
-	Entries     int
+	Entries     int // mails that wait
+	Written     int // mails that came to the disk since the start; others were acked first
 }
 
 // Health looks at all shards.
@@ -223,6 +224,7 @@ func (s *Store) Health() (h Health) {
 		sh.mu.Lock()
 		h.ReadOnly = h.ReadOnly || sh.failed != nil
 		h.Entries += len(sh.entries)
+		h.Written += sh.wrote
 		sh.mu.Unlock()
 	}
 	return h

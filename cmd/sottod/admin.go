@@ -80,7 +80,12 @@ func obey(o *order, st *offline.Store, remove func(string) error) answer {
 		a.Lines, err = st.Users()
 	case "status":
 		h := st.Health()
-		a.Lines = []string{fmt.Sprintf("waiting messages  %d", h.Entries), fmt.Sprintf("takes new mail    %v", !h.ReadOnly)}
+		a.Lines = []string{
+			fmt.Sprintf("waiting messages  %d", h.Entries),
+			fmt.Sprintf("takes new mail    %v", !h.ReadOnly),
+			fmt.Sprintf("came to the disk  %d since the start", h.Written),
+		}
+		a.Lines = append(a.Lines, memoryLines()...)
 		for _, q := range h.Quarantined {
 			a.Lines = append(a.Lines, "damaged           "+q)
 		}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -41,5 +42,15 @@ func giveBack(ctx context.Context) {
 		if made < busy && spare > spareMin && spare > live/4 {
 			debug.FreeOSMemory()
 		}
+	}
+}
+
+// memoryLines say where the memory is.
+func memoryLines() []string {
+	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+	metrics.Read(s)
+	return []string{
+		fmt.Sprintf("memory in use     %d KiB", s[0].Value.Uint64()>>10),
+		fmt.Sprintf("memory of stacks  %d KiB", s[1].Value.Uint64()>>10),
 	}
 }

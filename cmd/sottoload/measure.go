@@ -5,9 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,39 +40,6 @@ func measureLogin(ctx context.Context, c *commands, p *peer) ([]figure, error) {
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-// measureIdle is what a session costs that does nothing.
-func measureIdle(ctx context.Context, c *commands, p *peer) ([]figure, error) {
-	const accounts = 100
-	if err := p.register(users(accounts)...); err != nil {
-		return nil, err
-	}
-	before, err := statusOf(p.pid, "VmRSS")
-	if err != nil {
-		return nil, err
-	}
-	all := make([]*device, c.Sessions)
-	err = each(c.Sessions, 8, func(i int) (err error) {
-		all[i], err = p.login(ctx, fmt.Sprintf("user%d", i%accounts), fmt.Sprintf("r%d", i), true, nil)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case <-time.After(10 * time.Second): // let collectors do their work
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	after, err := statusOf(p.pid, "VmRSS")
-	if err != nil {
-		return nil, err
-	}
-	for _, d := range all {
-		d.conn.Drop()
-	}
-	return []figure{{fmt.Sprintf("memory per idle TLS session (%d)", c.Sessions), "KiB", (after - before) / 1024 / float64(c.Sessions), true}}, nil
-}
 
 // A talk is pairs of people who are there.
 type talk struct {
@@ -153,153 +118,22 @@ func measureChat(ctx context.Context, c *commands, p *peer) ([]figure, error) {
 	}
 	secs := time.Since(begin).Seconds()
 	wrote, err := writtenBy(p.pid)
+	if err != nil {
+		return nil, err
+	}
 	total := float64(k.total)
-	return []figure{
+	figures := []figure{
 		{"server CPU per 1 KiB message, both online", "µs", 1000 * ms(cpu) / total, true},
 		{"messages delivered, both online", "1/s", total / secs, false},
 		{"bytes written to disk per such message", "B", (wrote - disk) / total, true},
-	}, err
+	}
+	if p.status != nil {
+		n, err := p.status("came to the disk")
+		return append(figures, figure{"of 1000 messages came to the disk", "", 1000 * n / total, true}), err
+	}
+	return figures, nil
 }
 
 func chat(to string, n int) []byte {
 	return fmt.Appendf(nil, "<message to='%s' type='chat' id='m%d'><body>%s</body></message>", to, n, kilobyte)
-}
-
-// An acker sends and measures when its stream-management acks come back.
-type acker struct {
-	*device
-	mu    sync.Mutex
-	sent  []time.Time
-	acked int
-	slow  []time.Duration
-	done  chan struct{}
-	want  int
-}
-
-func (a *acker) ack(st *xmpp.Stanza) error {
-	if st.Name != (xmpp.Name{Space: xmpp.NSSM, Local: "a"}) {
-		return nil
-	}
-	el, err := st.Element()
-	if err != nil {
-		return err
-	}
-	var h int
-	fmt.Sscan(el.Get("h"), &h)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for a.acked < h && a.acked < len(a.sent) {
-		a.slow = append(a.slow, time.Since(a.sent[a.acked]))
-		a.acked++
-	}
-	if a.acked == a.want {
-		close(a.done)
-		a.want = -1
-	}
-	return nil
-}
-
-// measureOffline is durable mail to people who are away: the sender counts a
-// message when its ack came, which sotto sends only after the disk's sync.
-func measureOffline(ctx context.Context, c *commands, p *peer) ([]figure, error) {
-	const senders = 8
-	if err := p.register(users(2 * senders)...); err != nil {
-		return nil, err
-	}
-	begin := time.Now()
-	var all []time.Duration
-	var mu sync.Mutex
-	per := c.Messages / senders
-	err := each(senders, senders, func(i int) error {
-		slow, err := p.flood(ctx, fmt.Sprintf("user%d", i), fmt.Sprintf("user%d@%s", senders+i, domain), per)
-		mu.Lock()
-		all = append(all, slow...)
-		mu.Unlock()
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	secs := time.Since(begin).Seconds()
-	slices.Sort(all)
-	return []figure{
-		{"acked messages to absent users, 1 KiB", "1/s", float64(per*senders) / secs, false},
-		{"ack time p99 while flooded", "ms", ms(all[len(all)*99/100]), true},
-	}, nil
-}
-
-// flood sends n messages, a hundred unacked at a time, and says how long each
-// ack took.
-func (p *peer) flood(ctx context.Context, user, to string, n int) ([]time.Duration, error) {
-	a := &acker{done: make(chan struct{}), want: n}
-	d, err := p.login(ctx, user, "f", true, func(_ *device, st *xmpp.Stanza) error { return a.ack(st) })
-	if err != nil {
-		return nil, err
-	}
-	a.device = d
-	defer d.close()
-	for i := 0; i < n; {
-		a.mu.Lock()
-		room := 100 - (len(a.sent) - a.acked)
-		for range min(room, n-i) {
-			a.sent = append(a.sent, time.Now())
-			d.send(chat(to, i))
-			i++
-		}
-		a.mu.Unlock()
-		d.send([]byte("<r xmlns='" + xmpp.NSSM + "'/>"))
-		select {
-		case <-time.After(time.Millisecond):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-	for {
-		select {
-		case <-a.done:
-			return a.slow, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-			d.send([]byte("<r xmlns='" + xmpp.NSSM + "'/>"))
-		}
-	}
-}
-
-// measureDrain is a device that comes back to a full mailbox.
-func measureDrain(ctx context.Context, c *commands, p *peer) ([]figure, error) {
-	if err := p.register("user0", "user1"); err != nil {
-		return nil, err
-	}
-	if _, err := p.flood(ctx, "user0", "user1@"+domain, c.Waiting); err != nil {
-		return nil, err
-	}
-	n, disorder := 0, 0
-	done := make(chan struct{})
-	d, err := p.login(ctx, "user1", "b", true, func(_ *device, st *xmpp.Stanza) error {
-		if st.Kind == xmpp.KindMessage {
-			if st.ID != fmt.Sprintf("m%d", n) {
-				disorder++
-			}
-			if n++; n == c.Waiting {
-				close(done)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer d.close()
-	begin := time.Now()
-	d.send([]byte("<presence/>"))
-	select {
-	case <-done:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	return []figure{
-		{fmt.Sprintf("drain of %d waiting messages", c.Waiting), "1/s", float64(c.Waiting) / time.Since(begin).Seconds(), false},
-		{"of them out of order", "", float64(disorder), true},
-	}, nil
 }

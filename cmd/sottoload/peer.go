@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -35,6 +36,8 @@ type peer struct {
 	roots *x509.CertPool
 	cmd   *exec.Cmd
 	end   []func()
+
+	status func(line string) (float64, error) // a number of sottod's own; nil for others
 }
 
 func (p *peer) stop() {
@@ -161,6 +164,18 @@ func startSottod(_ context.Context, c *commands, p *peer) error {
 		domain, filepath.Join(p.dir, "data"), p.addr, filepath.Join(p.dir, "crt.pem"), filepath.Join(p.dir, "key.pem"))
 	if err := p.write("sottod.toml", []byte(conf)); err != nil {
 		return err
+	}
+	p.status = func(line string) (float64, error) {
+		out, err := exec.Command(c.Sottod, "--config", filepath.Join(p.dir, "sottod.toml"), "status").Output()
+		if err != nil {
+			return 0, fmt.Errorf("sottod status: %w", err)
+		}
+		for l := range strings.Lines(string(out)) {
+			if v, ok := strings.CutPrefix(l, line); ok {
+				return strconv.ParseFloat(strings.Fields(v)[0], 64)
+			}
+		}
+		return 0, fmt.Errorf("sottod status says nothing of %q", line)
 	}
 	return p.launch(c.Sottod, "--config", filepath.Join(p.dir, "sottod.toml"), "run")
 }

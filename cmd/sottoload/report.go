@@ -20,30 +20,37 @@ func report(names []string, all map[string][]figure) string {
 	if len(names) == 0 {
 		return b.String()
 	}
-	for i, f := range all[names[0]] {
+	for _, f := range all[names[0]] {
 		fmt.Fprintf(&b, "| %s | %s |", f.name, f.unit)
 		for _, n := range names {
-			fmt.Fprintf(&b, " %.2f |", valueAt(all[n], i))
+			if v, ok := valueOf(all[n], f.name); ok {
+				fmt.Fprintf(&b, " %.2f |", v)
+			} else {
+				b.WriteString(" – |")
+			}
 		}
-		fmt.Fprintf(&b, " %s |\n", ratio(names, all, i))
+		fmt.Fprintf(&b, " %s |\n", ratio(names, all, f))
 	}
 	return b.String()
 }
 
-func valueAt(l []figure, i int) float64 {
-	if i >= len(l) {
-		return 0
+func valueOf(l []figure, name string) (float64, bool) {
+	for _, f := range l {
+		if f.name == name {
+			return f.value, true
+		}
 	}
-	return l[i].value
+	return 0, false
 }
 
-func ratio(names []string, all map[string][]figure, i int) string {
-	first := all[names[0]][i]
+// ratio is the first server's value by that of the better of the others.
+func ratio(names []string, all map[string][]figure, first figure) string {
 	var best float64
+	found := false
 	for _, n := range names[1:] {
-		v := valueAt(all[n], i)
-		if best == 0 || first.lessIsMore == (v < best) {
-			best = v
+		v, ok := valueOf(all[n], first.name)
+		if ok && (!found || first.lessIsMore == (v < best)) {
+			best, found = v, true
 		}
 	}
 	if best == 0 {
