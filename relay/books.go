@@ -83,11 +83,38 @@ func (p *page) settle() {
 	if moved && x.sm != nil && x.sm.slot != nil {
 		x.sm.slot.Took(x.books.safe)
 	}
-	wake := moved && x.sm != nil && x.sm.asks && x.conn != nil
+	wake := moved && x.sm != nil && x.sm.due(x.books.safe) && x.conn != nil
 	c := x.conn
 	x.mu.Unlock()
 	if wake {
 		c.Wake()
+	}
+}
+
+// asksKept bounds how many questions of a client are told apart.
+const asksKept = 64
+
+// ask notes an <r/>: it is answered when all that came before it is safe, and
+// not later because of what comes behind it.
+func (m *management) ask(in uint32) {
+	if len(m.asks) == asksKept {
+		m.asks = m.asks[:asksKept-1]
+	}
+	m.asks = append(m.asks, in)
+}
+
+// due says whether an answer can be given.
+func (m *management) due(safe uint32) bool {
+	return len(m.asks) > 0 && int32(safe-m.asks[0]) >= 0 // wraps at 2^32
+}
+
+// answered takes off the questions that one answer covers.
+func (m *management) answered(safe uint32) {
+	for m.due(safe) {
+		m.asks = m.asks[1:]
+	}
+	if len(m.asks) == 0 {
+		m.asks = nil
 	}
 }
 

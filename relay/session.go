@@ -63,9 +63,9 @@ type management struct {
 	ledger    xmpp.Ledger
 	kept      []sentNote // unacked stanzas that are not mail
 	keptBytes int
-	asked     uint32 // the last <r/> was behind this stanza
-	out       int    // how many <r/> have no answer yet
-	asks      bool   // we owe an <a/>
+	asked     uint32   // the last <r/> was behind this stanza
+	out       int      // how many <r/> have no answer yet
+	asks      []uint32 // each <a/> that we owe, by what must be safe first
 }
 
 type sentNote struct {

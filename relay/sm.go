@@ -21,7 +21,7 @@ func (x *Session) nonza(st *xmpp.Stanza) error {
 	case xmpp.Name{Space: xmpp.NSSM, Local: "r"}:
 		x.mu.Lock()
 		if x.sm != nil {
-			x.sm.asks = true
+			x.sm.ask(x.books.in)
 		}
 		x.mu.Unlock()
 		x.wake()

@@ -60,8 +60,8 @@ func (x *Session) fillNotes(w *xmpp.Writer, turn int) error {
 	if counted && x.sm.slot != nil {
 		x.sm.slot.Sent(last+1, nil)
 	}
-	if x.sm != nil && x.sm.asks && x.books.safe == x.books.in {
-		x.sm.asks = false
+	if x.sm != nil && x.sm.due(x.books.safe) {
+		x.sm.answered(x.books.safe)
 		w.Bytes(ackBytes(x.books.safe))
 	}
 	return nil
