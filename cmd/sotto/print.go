@@ -131,7 +131,7 @@ func (p *printer) interrupted(id string) error {
 
 // happened is one event as listen shows it; empty for what people need not see.
 func (p *printer) happened(e *client.Event) string {
-	at := e.At.Local().Format("15:04:05")
+	at := p.clock(e.At)
 	switch e.Kind {
 	case client.Incoming:
 		return at + "  " + e.Chat + ": " + printable(e.Message.Body) + trustNote(e.Message)
@@ -161,6 +161,15 @@ func (p *printer) happened(e *client.Event) string {
 		p.up = true
 	}
 	return ""
+}
+
+// clock is a time of today; what came on another day says which.
+func (p *printer) clock(t time.Time) string {
+	t = t.Local()
+	if t.Format(time.DateOnly) != p.now().Local().Format(time.DateOnly) {
+		return t.Format(time.DateTime)
+	}
+	return t.Format(time.TimeOnly)
 }
 
 func (p *printer) presence(at string, e *client.Event) string {

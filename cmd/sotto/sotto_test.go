@@ -594,6 +594,10 @@ func TestSockets(t *testing.T) {
 		nc.Close()
 	}
 	a.ok(a.sotto("", "send", "bob", "still served"))
+	if err := l.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	a.fails(a.sotto("", "send", "bob", "it hangs", "--timeout", "100ms"), exitUser, "does not answer", "hint:")
 	l.end(syscall.SIGKILL)
 	a.ok(a.sotto("", "send", "bob", "after a crash"))
 }

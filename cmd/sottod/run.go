@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,7 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -131,58 +129,4 @@ func runServer(c Config, ready func(*server)) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return s.serve(ctx, func() { ready(s) })
-}
-
-// dev makes alice and bob, and says what to type next.
-func (s *server) dev() error {
-	dir := filepath.Join(s.conf.Data, "dev")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	for _, user := range []string{"alice", "bob"} {
-		file := filepath.Join(dir, user+".password")
-		if _, err := os.Stat(file); err == nil {
-			continue
-		}
-		password := rand.Text()[:16]
-		if err := account.Create(s.store, user, password); err != nil && !errors.Is(err, offline.ErrExists) {
-			return err
-		}
-		if err := account.SetPassword(s.store, user, password); err != nil {
-			return err
-		}
-		if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
-			return err
-		}
-	}
-	return s.invite(dir)
-}
-
-// invite prints the lines to type next, as they are.
-func (s *server) invite(dir string) error {
-	sotto := "sotto"
-	if strings.Contains(os.Args[0], "/") {
-		sotto = filepath.Join(filepath.Dir(os.Args[0]), sotto)
-	}
-	fmt.Printf("sottod serves %s. Ctrl-C stops it; the data stays in %s.\n", s.conf.Domain, s.conf.Data)
-	server := ""
-	if len(s.conf.Listen) > 0 {
-		server = " --server " + s.conf.Listen[0]
-	} else if len(s.conf.ListenTLS) > 0 {
-		server = " --direct --server " + s.conf.ListenTLS[0]
-	}
-	for i, user := range []string{"alice", "bob"} {
-		other := []string{"bob", "alice"}[i]
-		fmt.Printf("\nIn a %s terminal, %s:\n", []string{"second", "third"}[i], user)
-		fmt.Printf("    %s -as %s login%s --ca %s < %s/%s.password\n", sotto, user, server, caFile(&s.conf), dir, user)
-		fmt.Printf("    %s -as %s chat %s\n", sotto, user, other)
-	}
-	fmt.Printf(`
-In a script: %s -as alice send bob hello
-
-Or log in with any XMPP client that speaks OMEMO (Gajim, Dino, profanity, ...):
-    address   alice@%s, bob@%s     password  cat %s/alice.password
-    server    %s (STARTTLS), %s (TLS); trust %s
-`, sotto, s.conf.Domain, s.conf.Domain, dir, strings.Join(s.conf.Listen, ", "), strings.Join(s.conf.ListenTLS, ", "), caFile(&s.conf))
-	return nil
 }
