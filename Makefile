@@ -25,8 +25,12 @@ race: ## all tests with the race detector
 
 fuzz: ## each fuzz target for FUZZTIME
 	$(GO) test ./xmpp -run xxx -fuzz FuzzDecoder -fuzztime $(FUZZTIME)
+	$(GO) test ./xmpp -run xxx -fuzz FuzzStream -fuzztime $(FUZZTIME)
+	$(GO) test ./xmpp -run xxx -fuzz FuzzSASL -fuzztime $(FUZZTIME)
 	$(GO) test ./xmpp -run xxx -fuzz FuzzJID -fuzztime $(FUZZTIME)
 	$(GO) test ./offline -run xxx -fuzz FuzzDecodeMail -fuzztime $(FUZZTIME)
+	$(GO) test ./offline -run xxx -fuzz FuzzRecord -fuzztime $(FUZZTIME)
+	$(GO) test ./crypto/ratchet -run xxx -fuzz FuzzWire -fuzztime $(FUZZTIME)
 	$(GO) test ./crypto/omemo -run xxx -fuzz FuzzDecrypt -fuzztime $(FUZZTIME)
 
 demo: build ## the story of one message, unattended: sent, server killed, read, forgotten
@@ -40,6 +44,7 @@ PYTHON         = .tools/venv/bin/python
 
 interop: build .tools/venv/ready ## strangers' clients and sotto talk through a server that is killed
 	$(PYTHON) -W ignore testdata/interop/run.py bin
+	$(GO) test -count=1 -tags interop -run TestExpat ./xmpp
 ifeq ($(SOTTO_ORACLES),)
 	@echo "interop: SOTTO_ORACLES is not set: python oldmemo and twomemo did not meet crypto live, only their recorded talks do (make test)"
 else

@@ -169,12 +169,16 @@ func (s *Store) Every(kind string, f func(user, key string, v []byte)) error {
 
 // sealRecord seals name and value with a CRC32C; about ties it to its place.
 func (s *Store) sealRecord(about []byte, name string, v []byte) []byte {
-	p := binary.AppendUvarint(nil, uint64(len(name)))
-	p = append(append(p, name...), v...)
-	p = binary.BigEndian.AppendUint32(p, crc32.Checksum(p, castagnoli))
+	p := encodeRecord(name, v)
 	nonce := make([]byte, s.seal.NonceSize())
 	_, _ = rand.Read(nonce) // never fails
 	return s.seal.Seal(nonce, nonce, p, about)
+}
+
+func encodeRecord(name string, v []byte) []byte {
+	p := binary.AppendUvarint(nil, uint64(len(name)))
+	p = append(append(p, name...), v...)
+	return binary.BigEndian.AppendUint32(p, crc32.Checksum(p, castagnoli))
 }
 
 func (s *Store) openRecord(about, sealed []byte) (name string, v []byte, err error) {
@@ -183,7 +187,15 @@ func (s *Store) openRecord(about, sealed []byte) (name string, v []byte, err err
 		return "", nil, ErrCorrupt
 	}
 	p, err := s.seal.Open(nil, sealed[:n], sealed[n:], about)
-	if err != nil || len(p) < 5 {
+	if err != nil {
+		return "", nil, fmt.Errorf("record: %w", ErrCorrupt)
+	}
+	return decodeRecord(p)
+}
+
+// decodeRecord reads what sealRecord sealed; anything else is ErrCorrupt.
+func decodeRecord(p []byte) (name string, v []byte, err error) {
+	if len(p) < 5 {
 		return "", nil, fmt.Errorf("record: %w", ErrCorrupt)
 	}
 	body := p[:len(p)-4]

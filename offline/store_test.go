@@ -513,6 +513,20 @@ func FuzzDecodeMail(f *testing.F) {
 	})
 }
 
+func FuzzRecord(f *testing.F) {
+	f.Add(encodeRecord("alice@localhost", []byte("value")), "x", []byte("y"))
+	f.Fuzz(func(t *testing.T, b []byte, name string, v []byte) {
+		if n, w, err := decodeRecord(b); err == nil {
+			if n2, w2, err := decodeRecord(encodeRecord(n, w)); err != nil || n2 != n || !bytes.Equal(w, w2) {
+				t.Fatal("read differently", err)
+			}
+		}
+		if n, w, err := decodeRecord(encodeRecord(name, v)); err != nil || n != name || !bytes.Equal(v, w) {
+			t.Fatal("not read as it was written", err)
+		}
+	})
+}
+
 // BenchmarkPutDurable is the road of mail to somebody who is away.
 func BenchmarkPutDurable(b *testing.B) {
 	s := withBob(b, b.TempDir(), quiet)

@@ -267,7 +267,7 @@ func (d *Decoder) readHeader(b []byte, at int) error {
 }
 
 func (h *Header) attr(b []byte, a attrSpan) error {
-	v := unescape(a.value.of(b))
+	v := valueOf(a.value.of(b))
 	name := string(a.name.of(b))
 	var err error
 	switch name {

@@ -199,7 +199,7 @@ func appendAnyAttr(dst []byte, a *Attr, i int) []byte {
 		name = p + ":" + name
 	}
 	dst = append(append(append(dst, ' '), name...), "='"...)
-	return append(appendEscaped(dst, a.Value), '\'')
+	return append(appendValue(dst, a.Value), '\'')
 }
 
 // Parse reads one element where outer is the default namespace, as strictly as
@@ -321,7 +321,7 @@ func (m *builder) enter(b []byte) error {
 				return errBadPrefix
 			}
 		}
-		e.Attr = append(e.Attr, Attr{n, unescape(a.value.of(b))})
+		e.Attr = append(e.Attr, Attr{n, valueOf(a.value.of(b))})
 	}
 	if depth > 0 {
 		m.open[depth-1].Nodes = append(m.open[depth-1].Nodes, Node{El: e})

@@ -209,5 +209,5 @@ func intern(b []byte) string {
 	if s, ok := known[string(b)]; ok {
 		return s
 	}
-	return unescape(b)
+	return valueOf(b)
 }

@@ -81,7 +81,7 @@ func (s *Stanza) envelope(b []byte, c *scan, head *Header) error {
 		v := a.value.of(b)
 		switch string(a.name.of(b)) {
 		case "id":
-			s.ID = unescape(v)
+			s.ID = valueOf(v)
 		case "type":
 			s.Type = intern(v)
 		case "xml:lang":
@@ -114,7 +114,7 @@ func (s *Stanza) address(v []byte, to *JID, text *string, cache *JID) error {
 		*to = *cache
 		return nil
 	}
-	j, err := ParseJID(unescape(v))
+	j, err := ParseJID(valueOf(v))
 	if err != nil {
 		e := Refuse(Modify, JIDMalformed)
 		e.Cause = err
@@ -229,7 +229,7 @@ func appendAddress(dst []byte, start string, j JID) []byte {
 	if plainResource(j.Resource) {
 		dst = j.AppendTo(dst)
 	} else {
-		dst = appendEscaped(dst, j.String())
+		dst = appendValue(dst, j.String())
 	}
 	return append(dst, '\'')
 }
@@ -250,7 +250,7 @@ func AppendAttr(dst []byte, name, value string) []byte {
 		return dst
 	}
 	dst = append(append(append(dst, ' '), name...), "='"...)
-	return append(appendEscaped(dst, value), '\'')
+	return append(appendValue(dst, value), '\'')
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -272,37 +272,66 @@ func isChar(r rune) bool {
 		r >= 0xE000 && r <= 0xFFFD || r >= 0x10000 && r <= 0x10FFFF
 }
 
-// unescape gives the characters that checked text or a checked value means.
+// unescape gives the characters that checked text means; line ends are one
+// character (XML 1.0 §2.11).
 func unescape(b []byte) string {
 	if bytes.IndexByte(b, '&') < 0 && bytes.IndexByte(b, '\r') < 0 {
 		return string(b)
 	}
+	return spell(b, '\n', false)
+}
+
+// valueOf gives the characters that a checked value of an attribute means:
+// white space that is not written as a reference is a space (XML 1.0 §3.3.3).
+func valueOf(b []byte) string {
+	if bytes.IndexByte(b, '&') < 0 && !bytes.ContainsAny(b, "\t\r\n") {
+		return string(b)
+	}
+	return spell(b, ' ', true)
+}
+
+func spell(b []byte, end byte, spaces bool) string {
 	var s strings.Builder
 	s.Grow(len(b))
 	for i := 0; i < len(b); i++ {
-		switch b[i] {
-		case '&':
+		switch c := b[i]; {
+		case c == '&':
 			r, n := entity(b[i:])
 			s.WriteRune(r)
 			i += n - 1
-		case '\r': // XML 1.0 §2.11
-			s.WriteByte('\n')
+		case c == '\r':
+			s.WriteByte(end)
 			if i+1 < len(b) && b[i+1] == '\n' {
 				i++
 			}
+		case spaces && (c == '\n' || c == '\t'):
+			s.WriteByte(' ')
 		default:
-			s.WriteByte(b[i])
+			s.WriteByte(c)
 		}
 	}
 	return s.String()
 }
 
-// appendEscaped writes text or a value between single or double quotes.
-func appendEscaped(dst []byte, s string) []byte {
+// appendEscaped writes text.
+func appendEscaped(dst []byte, s string) []byte { return escape(dst, s, false) }
+
+// appendValue writes a value between single or double quotes.
+func appendValue(dst []byte, s string) []byte { return escape(dst, s, true) }
+
+func escape(dst []byte, s string, value bool) []byte {
 	from := 0
 	for i := 0; i < len(s); i++ {
 		var e string
 		switch s[i] {
+		case '\n', '\t':
+			if !value {
+				continue
+			}
+			e = "&#10;"
+			if s[i] == '\t' {
+				e = "&#9;"
+			}
 		case '<':
 			e = "&lt;"
 		case '>':
