@@ -96,7 +96,7 @@ func (p *play) do(line string) {
 		<-a.done
 	case "twin": // the same resource again, as another actor
 		old := p.actor(f[1])
-		p.login(f[1], nil)
+		p.login(f[1], f[2:])
 		p.actors["new"], p.actors[f[1]] = p.actors[f[1]], old
 	case "gone":
 		p.gone(f[1], f[2])
@@ -149,6 +149,7 @@ func (p *play) login(name string, how []string) {
 		TLS: &tls.Config{RootCAs: p.roots}, Classic: true,
 	}
 	var fails bool
+	var why string
 	for _, h := range how {
 		switch h {
 		case "sm":
@@ -168,6 +169,8 @@ func (p *play) login(name string, how []string) {
 				l.ResumeH = uint32(n)
 			} else if pw, ok := strings.CutPrefix(h, "password="); ok {
 				l.Password = pw
+			} else if cond, ok := strings.CutPrefix(h, "fails="); ok {
+				fails, why = true, cond
 			} else if of, ok := strings.CutPrefix(h, "previd="); ok {
 				l.SM, l.ResumeID = true, p.actor(of).w.SMID
 			}
@@ -178,6 +181,9 @@ func (p *play) login(name string, how []string) {
 	if fails {
 		if err == nil && (l.ResumeID == "" || w.Resumed) {
 			p.fail("got in")
+		}
+		if why != "" && (err == nil || !strings.Contains(err.Error(), why)) {
+			p.fail("%v", err)
 		}
 		cut()
 		return
