@@ -165,7 +165,8 @@ func (m *model) devices(jid, name string) (*panel, error) {
 		}
 		p.lines = append(p.lines, title)
 		if who == m.c.Self() {
-			p.lines = append(p.lines, fmt.Sprintf("  %d  this device", m.c.Device()), "    "+m.c.Fingerprint())
+			p.lines = append(p.lines, fmt.Sprintf("  %d  this device", m.c.Device()))
+			p.lines = append(p.lines, keyLines(m.c.Fingerprint())...)
 		}
 		for _, d := range all {
 			word := map[string]string{"first-use": "not compared", "undecided": "waits for /verify", "distrusted": "not trusted"}[d.Trust.String()]
@@ -175,13 +176,21 @@ func (m *model) devices(jid, name string) (*panel, error) {
 			if !on[d.Device] {
 				word += ", no longer used"
 			}
-			p.lines = append(p.lines, fmt.Sprintf("  %d  %s, since %s", d.Device, word, d.Since.Local().Format("2 January 2006")), "    "+safety.Fingerprint(d.Curve))
+			p.lines = append(p.lines, fmt.Sprintf("  %d  %s, since %s", d.Device, word, d.Since.Local().Format("2 January 2006")))
+			p.lines = append(p.lines, keyLines(safety.Fingerprint(d.Curve))...)
 			if d.Changed() {
-				p.lines = append(p.lines, "    ⚠ it now shows another key:", "    "+safety.Fingerprint(d.Offered))
+				p.lines = append(p.lines, "    ⚠ it now shows another key:")
+				p.lines = append(p.lines, keyLines(safety.Fingerprint(d.Offered))...)
 			}
 		}
 	}
 	return p, nil
+}
+
+// keyLines is a fingerprint in two lines.
+func keyLines(key string) []string {
+	half := min(len(key), len("01234567 ")*4)
+	return []string{"    " + strings.TrimSpace(key[:half]), "    " + key[half:]}
 }
 
 // panelKey deals with a key while a panel is open.

@@ -9,7 +9,7 @@ import (
 )
 
 // drafts brings what is typed to the disk while the person types on: the
-// newest text of each chat, as fast as the disk goes.
+// newest text of each chat.
 type drafts struct {
 	c    *client.Client
 	work sync.Mutex // held by who writes
@@ -25,6 +25,13 @@ func (d *drafts) set(chat, text string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.due[chat] = text
+}
+
+// some says that something is due.
+func (d *drafts) some() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.due) > 0
 }
 
 // flush writes until nothing is due.

@@ -17,8 +17,8 @@ const (
 // nameWide is how many columns the talk gives to names.
 func (t *talk) nameWide() int {
 	most := 12
-	if t.wide < 50 {
-		most = 6
+	if t.wide < narrow {
+		most = 8
 	}
 	return min(max(t.pen.width(t.peer), len("you")), most)
 }

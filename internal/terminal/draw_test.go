@@ -147,6 +147,14 @@ func TestMarks(t *testing.T) {
 	p.do(happened{{Kind: client.NewDevice, Chat: p.m.open, Device: 77}, {Kind: client.Unreadable, Chat: p.m.open, Why: "no session"}})
 	p.shows("another device, 77")
 	p.shows("could not be read (no session)")
+	p.do(tea.BlurMsg{})
+	p.comes(client.Message{Body: "while away"})
+	p.comes(client.Message{Body: "and more"})
+	p.until("the line before what is new", func(v string) bool {
+		return strings.Count(v, "─ new ─") == 1 && strings.Index(v, "─ new ─") < strings.Index(v, "while away")
+	})
+	p.says("an answer")
+	p.hides("─ new ─")
 	p.m.pen.grey = true
 	p.comes(client.Message{Out: true, Body: "seen", State: client.Read})
 	if !strings.Contains(p.raw(), readNo.Styled("✓✓")) {

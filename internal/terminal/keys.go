@@ -19,6 +19,7 @@ const (
 	inputMost = 6        // lines of the input on the screen
 	inputAll  = 64 << 10 // characters that one message may have
 	quiet     = 5 * time.Second
+	saveEvery = 200 * time.Millisecond
 )
 
 func newInput() textarea.Model {
@@ -157,12 +158,7 @@ func (m *model) typed(text string) tea.Cmd {
 	m.disk.set(m.open, text)
 	m.keyed++
 	n := m.keyed
-	save := func() tea.Msg {
-		if err := m.disk.flush(); err != nil {
-			return outcome{err: err, saved: true}
-		}
-		return nil
-	}
+	save := m.save()
 	switch {
 	case text == "":
 		m.c.TypedNothing(m.open)
@@ -172,6 +168,15 @@ func (m *model) typed(text string) tea.Cmd {
 	}
 	m.c.Type(m.open, true)
 	return tea.Batch(save, tea.Tick(quiet, func(time.Time) tea.Msg { return outcome{key: n} }))
+}
+
+// save brings drafts to the disk a moment later, not for each key.
+func (m *model) save() tea.Cmd {
+	if m.saving || !m.disk.some() {
+		return nil
+	}
+	m.saving = true
+	return tea.Tick(saveEvery, func(time.Time) tea.Msg { return outcome{saved: true, err: m.disk.flush()} })
 }
 
 // stopTyping tells the open chat that we are not typing now.
@@ -202,6 +207,7 @@ func (m *model) submit() tea.Cmd {
 		return m.say("", err)
 	}
 	m.toEnd()
+	m.talk.mark(0)
 	m.input.Reset()
 	return m.typed("")
 }

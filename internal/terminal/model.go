@@ -40,11 +40,12 @@ type model struct {
 	typing  map[string]time.Time
 	notices map[string][]notice // by chat, since the start
 
-	talk  *talk
-	seen  uint64 // of the open talk, told to the client
-	panel *panel
-	input textarea.Model
-	keyed int // counts changes of the input, for "has stopped typing"
+	talk   *talk
+	seen   uint64 // of the open talk, told to the client
+	panel  *panel
+	input  textarea.Model
+	saving bool // drafts are on their way to the disk
+	keyed  int  // counts changes of the input, for "has stopped typing"
 
 	// the connection
 	online bool
@@ -64,7 +65,7 @@ func newModel(c *client.Client, b *inbox, with string) (*model, error) {
 	for _, ch := range c.Chats() {
 		m.text[ch.With] = ch.Draft
 	}
-	m.rows = people(c, with)
+	m.rows = m.people()
 	if with == "" && len(m.rows) > 0 {
 		with = m.rows[0].jid
 	}
@@ -124,7 +125,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 
 // hear takes what has happened at the client.
 func (m *model) hear(all happened) tea.Cmd {
-	var say string
+	var asks, say string
 	var err error
 	for _, e := range all {
 		switch e.Kind {
@@ -149,11 +150,12 @@ func (m *model) hear(all happened) tea.Cmd {
 			}
 			if m.talk != nil && e.Chat == m.open && e.Message != nil && err == nil {
 				err = m.talk.take(*e.Message)
+				if e.Kind == client.Incoming && !m.watched() && m.talk.fresh <= m.seen {
+					m.talk.mark(e.Message.Seq)
+				}
 			}
 		case client.Asked:
-			if e.Chat != m.open {
-				say = nameOf(e.Chat, m.c.Self()) + " asks to be your contact: Tab opens"
-			}
+			asks = e.Chat
 		case client.NewDevice, client.Unreadable:
 			m.notice(e)
 		}
@@ -162,12 +164,15 @@ func (m *model) hear(all happened) tea.Cmd {
 	if m.open == "" && len(m.rows) > 0 && err == nil {
 		err = m.enter(m.rows[0].jid)
 	}
+	if asks != "" && asks != m.open {
+		say = m.nameIn(asks) + " asks to be your contact: Tab opens"
+	}
 	return m.say(say, err)
 }
 
 // refresh looks again at who is there, and what they are called.
 func (m *model) refresh() {
-	m.rows = people(m.c, m.open)
+	m.rows = m.people()
 	if m.talk == nil {
 		return
 	}
@@ -208,9 +213,12 @@ func (m *model) notice(e client.Event) {
 	}
 }
 
+// watched says that the person has the talk before their eyes.
+func (m *model) watched() bool { return m.sized && !m.blurred && m.panel == nil && m.talkShown() }
+
 // look follows what the screen shows: what is in view has been seen.
 func (m *model) look() tea.Cmd {
-	if m.talk == nil || !m.sized || m.blurred || m.panel != nil || !m.talkShown() {
+	if m.talk == nil || !m.watched() {
 		return nil
 	}
 	for i := range m.rows {
@@ -286,10 +294,13 @@ func (m *model) ended(o outcome) tea.Cmd {
 			m.stopTyping()
 		}
 		return nil
+	case o.saved:
+		m.saving = false
+		return tea.Batch(m.save(), m.say("", o.err))
 	case o.panel != nil && o.panel.chat == m.open:
 		m.panel = o.panel
 	}
-	if m.talk != nil && !o.saved {
+	if m.talk != nil {
 		m.talk.trust = m.trustOf(m.open)
 	}
 	m.refresh()

@@ -27,7 +27,8 @@ func (r *row) sees() bool { return r.contact.Sub == "both" || r.contact.Sub == "
 
 // people are all rows: who asks something first, then the latest talks, then
 // contacts without one.
-func people(c *client.Client, open string) []row {
+func (m *model) people() []row {
+	c := m.c
 	byJID := map[string]*row{}
 	at := func(jid string) *row {
 		if byJID[jid] == nil {
@@ -43,12 +44,17 @@ func people(c *client.Client, open string) []row {
 		}
 	}
 	for _, ch := range c.Chats() {
-		if ch.Last > 0 || ch.Draft != "" {
+		if ch.Last > 0 || m.text[ch.With] != "" {
 			at(ch.With).chat = ch
 		}
 	}
-	if open != "" {
-		at(open)
+	for jid, text := range m.text {
+		if text != "" {
+			at(jid)
+		}
+	}
+	if m.open != "" {
+		at(m.open)
 	}
 	var all []row
 	for _, r := range byJID {
@@ -108,6 +114,8 @@ func (m *model) doing(r *row, now time.Time) string {
 		return "has not answered yet"
 	case p.JID == "":
 		return "not a contact: /add"
+	case r.sees():
+		return "offline"
 	}
 	return ""
 }

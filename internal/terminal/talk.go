@@ -143,6 +143,16 @@ func (t *talk) take(m client.Message) error {
 	return nil
 }
 
+// mark puts the line "new" before a message; 0 takes it away.
+func (t *talk) mark(seq uint64) {
+	for i := range t.msgs {
+		if at := t.msgs[i].Seq; at == t.fresh || at == seq {
+			t.blocks[i] = nil
+		}
+	}
+	t.fresh = seq
+}
+
 // note adds a line of ours after the message that it follows.
 func (t *talk) note(n notice) {
 	t.notices = append(t.notices, n)

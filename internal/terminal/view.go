@@ -120,7 +120,11 @@ func (m *model) head(wide int) string {
 		}
 		text := " " + m.mark(r) + " " + strong.Styled(r.name)
 		if r.contact.Wants {
-			return m.pen.cut(text+badge.Styled(" wants to be a contact: Ctrl-Y yes, Ctrl-X no"), wide)
+			ask := " asks to be your contact: Ctrl-Y yes, Ctrl-X no"
+			if m.pen.width(text+ask) > wide {
+				ask = " asks: Ctrl-Y yes, Ctrl-X no"
+			}
+			return m.pen.cut(text+badge.Styled(ask), wide)
 		}
 		if d := m.doing(r, time.Now()); d != "" {
 			text += faint.Styled(" · " + d)
@@ -162,7 +166,12 @@ func (m *model) status() string {
 	if !m.online {
 		text := " ○ connecting…"
 		if m.why != "" {
-			text = " ○ reconnecting since " + m.since.Local().Format(clock) + " (" + m.why + ")"
+			text = " ○ reconnecting since " + m.since.Local().Format(clock)
+			why := m.why
+			if m.pen.width(me+text+why)+3 > m.w { // its end says most
+				why = why[strings.LastIndex(why, ": ")+1:]
+			}
+			text += " (" + strings.TrimSpace(why) + ")"
 		}
 		link = warning.Styled(text)
 	}
