@@ -133,6 +133,9 @@ func (m *model) head(wide int) string {
 		if strings.HasPrefix(trust, "⚠") {
 			look = warning
 		}
+		if strings.HasPrefix(trust, "✔") {
+			look = here
+		}
 		if m.pen.width(text+" · "+trust) > wide { // what it is, without what to do
 			trust, _, _ = strings.Cut(strings.TrimPrefix(trust, "encrypted, "), ":")
 		}
@@ -194,5 +197,9 @@ func (m *model) help() string {
 	case m.w < narrow:
 		return " Enter send · Esc people · /help"
 	}
-	return " Enter send · Ctrl-J new line · Tab next talk · PgUp older · /help · Esc leave"
+	all := " Enter send · Ctrl-J new line · Tab next talk · PgUp older · /help · Esc leave"
+	if m.pen.width(all) > m.w {
+		all = " Enter send · Tab next talk · PgUp older · /help · Esc leave"
+	}
+	return all
 }
