@@ -32,6 +32,7 @@ fuzz: ## each fuzz target for FUZZTIME
 	$(GO) test ./offline -run xxx -fuzz FuzzRecord -fuzztime $(FUZZTIME)
 	$(GO) test ./crypto/ratchet -run xxx -fuzz FuzzWire -fuzztime $(FUZZTIME)
 	$(GO) test ./crypto/omemo -run xxx -fuzz FuzzDecrypt -fuzztime $(FUZZTIME)
+	$(GO) test ./internal/terminal -run xxx -fuzz FuzzSafe -fuzztime $(FUZZTIME)
 
 demo: build ## the story of one message, unattended: sent, server killed, read, forgotten
 	testdata/demo.sh
@@ -61,7 +62,7 @@ sint: build ## Smack's integration suite, if SINT names its folder (needs Java a
 	touch $@
 
 bench: build ## micro-benchmarks, then this server beside Prosody and ejabberd
-	$(GO) test ./xmpp ./offline -run xxx -bench .
+	$(GO) test ./xmpp ./offline ./internal/terminal -run xxx -bench .
 	bin/sottoload
 
 check: ## format, vet, staticcheck, sizes and import rules
