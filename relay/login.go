@@ -221,6 +221,9 @@ func (l *login) resume(c *xmpp.Conn, account xmpp.JID, previd string, h uint32) 
 // leave closes the socket that the session still has and waits until its
 // reader has stopped and all that it took is safe.
 func (x *Session) leave() bool {
+	x.mu.Lock()
+	x.moving = true
+	x.mu.Unlock()
 	x.closeConn(&xmpp.StreamError{Cond: "conflict"})
 	x.mu.Lock()
 	running := x.running
@@ -265,6 +268,7 @@ func (x *Session) back(h uint32) (in uint32, turn int, err error) {
 		x.timer.Stop()
 	}
 	x.turn++
+	x.moving = false
 	x.running = make(chan struct{})
 	x.since = x.s.Now()
 	var again outbox

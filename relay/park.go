@@ -20,7 +20,7 @@ func (x *Session) lost(turn int, clean bool) {
 	}
 	x.conn = nil
 	x.closeRunning()
-	park := x.sm != nil && x.sm.slot != nil && !clean && !x.spoilt
+	park := x.sm != nil && x.sm.slot != nil && (!clean || x.moving) && !x.spoilt
 	if park {
 		x.timer = time.AfterFunc(x.s.opt.Park, func() { x.expired(turn) })
 	}

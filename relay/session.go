@@ -50,6 +50,7 @@ type Session struct {
 	hasInbox bool
 	shown    map[xmpp.JID]bool // directed presence (RFC 6121 §4.6)
 	seen     string            // what was noted of it for a crash
+	moving   bool              // another socket asks for it: how the old one ends plays no part
 	revived  bool              // came back from disk: what waited in memory is lost
 	timer    *time.Timer
 	books    books
