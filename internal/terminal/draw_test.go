@@ -15,6 +15,7 @@ import (
 	"sotto/crypto/vault"
 	"sotto/internal/client"
 	"sotto/internal/town"
+	"sotto/xmpp"
 )
 
 // TestSafe: nothing of others reaches the terminal but text.
@@ -316,4 +317,47 @@ func TestLead(t *testing.T) {
 	if x := line(b.view(), "○ alice"); strings.ContainsAny(x, "0123456789") {
 		t.Error(x)
 	}
+}
+
+// TestList: the open talk is in view, however long the list is.
+func TestList(t *testing.T) {
+	p := alone(t, 80, 24, "hello")
+	for i := range 30 {
+		_, err := p.c.Send(xmpp.MustJID(fmt.Sprintf("friend%02d@localhost", i)), "hi")
+		must(t, err)
+	}
+	p.do(happened{})
+	if len(p.m.rows) != 31 {
+		t.Fatal(len(p.m.rows))
+	}
+	for range 33 {
+		p.press("tab")
+		name := strings.TrimSuffix(p.m.open, "@localhost")
+		if !strings.Contains(p.raw(), chosen.Styled(p.m.pen.fit(name, p.m.listWide()-4))) {
+			t.Fatalf("%s is not chosen:\n%s", name, p.view())
+		}
+	}
+	p.press("shift+tab", "ctrl+p", "up")
+	p.view()
+}
+
+// TestTypingEnds: a typing notice is not believed for ever.
+func TestTypingEnds(t *testing.T) {
+	p := alone(t, 80, 24, "hello")
+	p.do(happened{{Kind: client.Typing, Chat: p.m.open, At: time.Now().Add(-typingFor + time.Minute)}})
+	p.shows("typing…")
+	p.do(happened{{Kind: client.Typing, Chat: p.m.open, At: time.Now().Add(-typingFor)}})
+	p.hides("typing…")
+}
+
+// TestElsewhere: a narrow screen says that others have written, and nobody passes for "you".
+func TestElsewhere(t *testing.T) {
+	o := town.New(t, "alice", "bob", "you")
+	b := open(o, t, "bob", vault.NewMemory(), 50, 20, "alice@localhost").plug()
+	y := sit(o, t, "you", "bob@localhost")
+	y.says("one")
+	y.says("two")
+	b.shows("2 unread in other talks")
+	b.press("tab")
+	b.until("who wrote", has("you@loc…", "two"))
 }

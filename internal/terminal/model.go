@@ -81,6 +81,9 @@ func (m *model) Init() tea.Cmd {
 // minute comes now and then, for "45 min ago" and the change of day.
 type minute struct{}
 
+// again has the screen drawn once more: somebody may have stopped typing.
+type again struct{}
+
 func everyMinute() tea.Cmd {
 	return tea.Tick(20*time.Second, func(time.Time) tea.Msg { return minute{} })
 }
@@ -106,6 +109,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		cmd = tea.Batch(m.inbox.wait, m.hear(msg))
 	case minute:
 		cmd = everyMinute()
+	case again:
 	case outcome:
 		cmd = m.ended(msg)
 	case tea.KeyPressMsg:
@@ -127,6 +131,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 func (m *model) hear(all happened) tea.Cmd {
 	var asks, say string
 	var err error
+	var later tea.Cmd
 	for _, e := range all {
 		switch e.Kind {
 		case client.Online:
@@ -141,6 +146,7 @@ func (m *model) hear(all happened) tea.Cmd {
 			clear(m.typing)
 		case client.Typing:
 			m.typing[e.Chat] = e.At
+			later = tea.Tick(typingFor, func(time.Time) tea.Msg { return again{} })
 			if e.Why != "" {
 				delete(m.typing, e.Chat)
 			}
@@ -167,7 +173,7 @@ func (m *model) hear(all happened) tea.Cmd {
 	if asks != "" && asks != m.open {
 		say = m.nameIn(asks) + " asks to be your contact: Tab opens"
 	}
-	return m.say(say, err)
+	return tea.Batch(later, m.say(say, err))
 }
 
 // refresh looks again at who is there, and what they are called.
@@ -331,11 +337,11 @@ func (m *model) leave() error {
 func (m *model) trustOf(jid string) string {
 	on, err := m.c.Listed(jid)
 	if err != nil {
-		return err.Error()
+		return safeLine(err.Error())
 	}
 	all, err := m.c.Devices(jid)
 	if err != nil {
-		return err.Error()
+		return safeLine(err.Error())
 	}
 	n, verified := 0, 0
 	for _, d := range all {

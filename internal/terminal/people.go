@@ -80,7 +80,10 @@ func (m *model) people() []row {
 // our own server by their short name.
 func nameOf(jid, self string) string {
 	_, home, _ := strings.Cut(self, "@")
-	return safeLine(strings.TrimSuffix(jid, "@"+home))
+	if name := strings.TrimSuffix(jid, "@"+home); name != "you" { // that is ourselves
+		return safeLine(name)
+	}
+	return safeLine(jid)
 }
 
 // mark shows whether somebody is here.

@@ -3,6 +3,7 @@
 package terminal
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -126,6 +127,9 @@ func (m *model) head(wide int) string {
 			}
 			return m.pen.cut(text+badge.Styled(ask), wide)
 		}
+		if short := nameOf(r.jid, m.c.Self()); short != r.name {
+			text += faint.Styled(" (" + short + ")")
+		}
 		if d := m.doing(r, time.Now()); d != "" {
 			text += faint.Styled(" · " + d)
 		}
@@ -179,10 +183,23 @@ func (m *model) status() string {
 		link = warning.Styled(text)
 	}
 	line := me + link
+	if n := m.elsewhere(); n > 0 && m.w < narrow && !m.listing {
+		line += badge.Styled(fmt.Sprintf(" · %d unread in other talks", n))
+	}
 	if m.flash != "" {
 		line = warning.Styled(" " + m.flash)
 	}
 	return m.pen.cut(line, m.w)
+}
+
+// elsewhere is how many messages wait in talks that are not open.
+func (m *model) elsewhere() (n int) {
+	for i := range m.rows {
+		if m.rows[i].jid != m.open {
+			n += m.rows[i].chat.Unread
+		}
+	}
+	return n
 }
 
 // help is the keys that matter now.
