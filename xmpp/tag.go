@@ -4,6 +4,7 @@ package xmpp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 	"unicode/utf8"
 )
@@ -169,27 +170,41 @@ func tagEnd(b []byte, from int, quote byte) (int, byte) {
 
 // checkChars refuses what is not UTF-8 or no XML character (XML 1.0 §2.2).
 func checkChars(b []byte) error {
-	ascii := true
-	for _, c := range b {
-		if c < 0x20 && !isSpace(c) {
-			return errSyntax
+	for {
+		b = b[plain(b):]
+		if len(b) == 0 {
+			return nil
 		}
-		ascii = ascii && c < 0x80
-	}
-	if ascii {
-		return nil
-	}
-	for i := 0; i < len(b); {
-		r, n := utf8.DecodeRune(b[i:])
+		if c := b[0]; c < utf8.RuneSelf {
+			if c < 0x20 && !isSpace(c) {
+				return errSyntax
+			}
+			b = b[1:]
+			continue
+		}
+		r, n := utf8.DecodeRune(b)
 		if r == utf8.RuneError && n < 2 {
 			return &StreamError{Cond: StreamUnsupportedEncoding}
 		}
 		if r == 0xFFFE || r == 0xFFFF {
 			return errSyntax
 		}
-		i += n
+		b = b[n:]
 	}
-	return nil
+}
+
+// plain counts printable ASCII at the start, mostly eight bytes at a time.
+func plain(b []byte) (n int) {
+	const high, space = 0x8080808080808080, 0x2020202020202020
+	for ; len(b)-n >= 8; n += 8 {
+		if w := binary.LittleEndian.Uint64(b[n:]); (w|(w-space)&^w)&high != 0 {
+			break // a byte of 0x80 or more, or one below 0x20
+		}
+	}
+	for n < len(b) && b[n] >= 0x20 && b[n] < utf8.RuneSelf {
+		n++
+	}
+	return n
 }
 
 // checkText checks character data between tags.
