@@ -154,11 +154,31 @@ func (s *Store) CreateAccount(a Account) error {
 	})
 }
 
-// UpdateAccount writes new hashes; the devices stay.
+// KindFast is the kind of records that stand for the password (XEP-0484).
+const KindFast = "fast"
+
+// UpdateAccount writes new hashes; the devices stay, what stood for the old
+// password goes.
 func (s *Store) UpdateAccount(n Account) error {
-	return s.change(n.User, func(a *Account) error {
+	sh, acct, err := s.of(n.User)
+	if err != nil {
+		return err
+	}
+	return sh.edit(acct, func(tx *bbolt.Tx) error {
+		var a Account
+		if err := s.readAccount(tx, acct, &a); err != nil {
+			return err
+		}
 		a.SHA1, a.SHA256 = n.SHA1, n.SHA256
-		return nil
+		r := &Records{s: s, b: tx.Bucket(records), acct: acct}
+		r.Each(KindFast, func(device string, _ []byte) bool {
+			r.Delete(KindFast, device)
+			return true
+		})
+		if err := errors.Join(r.err, r.apply()); err != nil {
+			return err
+		}
+		return s.writeAccount(tx, acct, &a)
 	})
 }
 
@@ -312,4 +332,8 @@ func (s *Store) forgetDevice(user, device string) {
 	}
 	b.sh.mu.Unlock()
 	b.Ack(seqs...)
+	b.sh.later(b.acct, func(r *Records) error {
+		r.Delete(KindFast, device)
+		return nil
+	})
 }

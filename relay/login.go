@@ -55,6 +55,9 @@ func (l *login) bind(c *xmpp.Conn, b xmpp.BindRequest) (xmpp.Bound, error) {
 	return out, nil
 }
 
+// AgentDevice is the key of the device with a user agent's id (XEP-0388 §2.3).
+func AgentDevice(id string) string { return "a:" + id }
+
 // deviceOf names the resource and the mailbox of a login (DESIGN §4); chosen
 // is false when the server made the resource.
 func deviceOf(b xmpp.BindRequest) (resource, device string, chosen bool) {
@@ -65,7 +68,7 @@ func deviceOf(b xmpp.BindRequest) (resource, device string, chosen bool) {
 			sum := sha256.Sum256([]byte(b.AgentID))
 			resource = strings.Trim(b.Tag+"."+base32.HexEncoding.EncodeToString(sum[:5]), ".")
 		}
-		return resource, "a:" + b.AgentID, true
+		return resource, AgentDevice(b.AgentID), true
 	case b.Bind2:
 		resource = strings.Trim(b.Tag+"."+NewID()[:12], ".")
 		return resource, "r:" + resource, false

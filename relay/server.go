@@ -111,6 +111,9 @@ func (o *Options) fill() {
 	}
 }
 
+// Tokens sets, before Serve, who keeps the tokens of FAST logins (XEP-0484).
+func (s *Server) Tokens(t *xmpp.Tokens) { s.setup.Tokens = t }
+
 // Domain is the name after the @ of every address here.
 func (s *Server) Domain() string { return s.opt.Domain }
 

@@ -168,7 +168,7 @@ func (x *Session) overflow() {
 	x.mu.Unlock()
 	if c != nil {
 		c.Close(errNoReader)
-		time.AfterFunc(2*time.Second, c.Drop) // the writer waits for a reader
+		time.AfterFunc(5*time.Second, c.Drop) // the writer waits for a reader
 	}
 }
 

@@ -30,6 +30,8 @@ type Setup struct {
 	// Proved that its password was right; nil: no limits.
 	Attempt func(addr net.Addr, local, device string) (wait time.Duration, ok bool)
 	Proved  func(addr net.Addr, local, device string)
+	// Tokens is the memory of FAST logins; nil: not offered.
+	Tokens *Tokens
 	// Register answers XEP-0077 before login; nil: not offered.
 	Register func(addr net.Addr, iq *Stanza) *Element
 

@@ -4,6 +4,7 @@ package xmpp
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/tls"
 	"errors"
 	"log/slog"
@@ -25,7 +26,8 @@ type Login struct {
 	ResumeH                        uint32
 	Carbons                        bool
 	ForceMech                      string
-	Classic                        bool // no SASL2
+	Classic                        bool   // no SASL2
+	Token                          *Token // of an earlier Welcome: one round trip (XEP-0484)
 	Log                            *slog.Logger
 }
 
@@ -37,6 +39,8 @@ type Welcome struct {
 	ResumeFailed bool
 	H            uint32 // what the server has of a resumed stream
 	Mechanism    string
+	Token        *Token // for the next login; nil: the old one stays good
+	TokenRefused bool   // the one that was used is not good any more
 	Features     *Element
 }
 
@@ -81,13 +85,44 @@ func (d *dialer) drive() error {
 	} else if err := d.startTLS(); err != nil {
 		return err
 	}
-	if err := d.open(); err != nil {
+	if done, err := d.loginFast(); done || err != nil {
 		return err
 	}
 	if d.features.Child(NSSASL2, "authentication") != nil && !d.l.Classic {
 		return d.loginTwo()
 	}
 	return d.loginOne()
+}
+
+// loginFast opens the stream, with the login in the same flight when we have
+// a token; done says that we are in.
+func (d *dialer) loginFast() (done bool, err error) {
+	t := d.l.Token
+	binding, ok := "", false
+	if t != nil {
+		binding, ok = bindingOf(t.Mechanism)
+	}
+	if !ok || d.l.Classic || binding != "" && d.bindings[binding] == nil {
+		return false, d.open()
+	}
+	first := append([]byte(d.l.JID.Local+"\x00"), t.proof("Initiator", d.bindings[binding])...)
+	el := d.authenticate(t.Mechanism, encode64(first)).Add(El(NSFast, "fast"))
+	if err := d.openWith(el.Bytes()); err != nil {
+		return false, err
+	}
+	d.w.Mechanism = t.Mechanism
+	if el, err = d.read(); err != nil {
+		return false, err
+	}
+	if !el.Is(NSSASL2, "success") {
+		d.w.TokenRefused = true
+		return false, nil // the password may be good (XEP-0484 §"Client responsibilities")
+	}
+	got, err := decode64(el.Child(NSSASL2, "additional-data").Text())
+	if err != nil || !hmac.Equal(got, t.proof("Responder", d.bindings[binding])) {
+		return false, &AuthError{Cond: "not-authorized", Text: "the server did not prove that it knows the token"}
+	}
+	return true, d.taken(el)
 }
 
 func (d *dialer) startTLS() error {
@@ -134,9 +169,16 @@ func (d *dialer) secure() error {
 }
 
 // open starts a stream and reads the features.
-func (d *dialer) open() error {
+func (d *dialer) open() error { return d.openWith(nil) }
+
+// openWith sends more behind the header, which the server reads later.
+func (d *dialer) openWith(more []byte) error {
 	b := append([]byte(nil), "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'"...)
+	if more != nil {
+		b = AppendAttr(b, "from", d.l.JID.Bare().String()) // only inside TLS (RFC 6120 §4.7.1)
+	}
 	b = append(AppendAttr(b, "to", d.l.JID.Domain), '>')
+	b = append(b, more...)
 	if _, err := d.c.nc.Write(b); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ package xmpp
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/xdg-go/scram"
 )
@@ -204,7 +205,7 @@ func (d *dialer) loginTwo() error {
 	if err != nil {
 		return err
 	}
-	el, err := d.ask(d.authenticate(m, first))
+	el, err := d.ask(d.authenticate(m.name, first))
 	for err == nil && el.Is(NSSASL2, "challenge") {
 		var r string
 		if r, err = p.step(el.Text()); err == nil {
@@ -223,8 +224,8 @@ func (d *dialer) loginTwo() error {
 	return d.taken(el)
 }
 
-func (d *dialer) authenticate(m *mechanism, first string) *Element {
-	el := El(NSSASL2, "authenticate", "mechanism", m.name).Add(El(NSSASL2, "initial-response").WithText(first))
+func (d *dialer) authenticate(mechanism, first string) *Element {
+	el := El(NSSASL2, "authenticate", "mechanism", mechanism).Add(El(NSSASL2, "initial-response").WithText(first))
 	if d.l.AgentID != "" {
 		ua := El(NSSASL2, "user-agent", "id", d.l.AgentID)
 		if d.l.Software != "" {
@@ -234,6 +235,9 @@ func (d *dialer) authenticate(m *mechanism, first string) *Element {
 			ua.Add(El(NSSASL2, "device").WithText(d.l.Device))
 		}
 		el.Add(ua)
+		if want := d.wantToken(); want != "" {
+			el.Add(El(NSFast, "request-token", "mechanism", want))
+		}
 	}
 	if d.l.ResumeID != "" {
 		el.Add(d.resumeElement())
@@ -251,8 +255,38 @@ func (d *dialer) authenticate(m *mechanism, first string) *Element {
 	return el.Add(bind)
 }
 
+// wantToken is the mechanism that a token is asked for; "" when we have one.
+func (d *dialer) wantToken() string {
+	if d.l.Token != nil && !d.w.TokenRefused {
+		return ""
+	}
+	offered := d.features.Child(NSSASL2, "authentication").Child(NSSASL2, "inline").Child(NSFast, "fast").Children()
+	for _, m := range tokenMechanisms {
+		for _, o := range offered {
+			if o.Text() == m.name && (m.binding == "" || d.bindings[m.binding] != nil) {
+				return m.name
+			}
+		}
+	}
+	return ""
+}
+
+// takeToken keeps what the server gave us for the next login.
+func (d *dialer) takeToken(el *Element) {
+	mechanism := d.wantToken()
+	if mechanism == "" && d.l.Token != nil {
+		mechanism = d.l.Token.Mechanism
+	}
+	t := el.Child(NSFast, "token")
+	expiry, err := time.Parse(time.RFC3339, t.Get("expiry"))
+	if s := t.Get("token"); s != "" && err == nil {
+		d.w.Token = &Token{Secret: s, Mechanism: mechanism, Made: time.Now(), Expiry: expiry}
+	}
+}
+
 // taken reads what <success/> says about resumption and bind.
 func (d *dialer) taken(el *Element) error {
+	d.takeToken(el)
 	if r := el.Child(NSSM, "resumed"); r != nil && d.takeResumed(r) {
 		return nil
 	}

@@ -144,6 +144,7 @@ const (
 	NSSession    = "urn:ietf:params:xml:ns:xmpp-session"
 	NSSASL2      = "urn:xmpp:sasl:2"
 	NSBind2      = "urn:xmpp:bind:0"
+	NSFast       = "urn:xmpp:fast:0"
 	NSCBTypes    = "urn:xmpp:sasl-cb:0"
 	NSSM         = "urn:xmpp:sm:3"
 	NSCSI        = "urn:xmpp:csi:0"

@@ -21,7 +21,7 @@ func (a *accept) loginFeatures() []*Element {
 	}
 	bind := El(NSBind2, "bind").Add(El(NSBind2, "inline").Add(
 		El(NSBind2, "feature", "var", NSCarbons), El(NSBind2, "feature", "var", NSSM), El(NSBind2, "feature", "var", NSCSI)))
-	two.Add(El(NSSASL2, "inline").Add(bind, El(NSSM, "sm")))
+	two.Add(El(NSSASL2, "inline").Add(bind, El(NSSM, "sm"), a.fastFeature()))
 	cb := El(NSCBTypes, "sasl-channel-binding")
 	for _, t := range []string{cbExporter, cbEndPoint} {
 		if a.bindings[t] != nil {
@@ -29,6 +29,56 @@ func (a *accept) loginFeatures() []*Element {
 		}
 	}
 	return []*Element{one, two, cb}
+}
+
+// fastFeature lists the token mechanisms that this channel can do.
+func (a *accept) fastFeature() *Element {
+	if a.setup.Tokens == nil {
+		return nil
+	}
+	fast := El(NSFast, "fast")
+	for _, m := range tokenMechanisms {
+		if m.binding == "" || a.bindings[m.binding] != nil {
+			fast.Add(El(NSFast, "mechanism").WithText(m.name))
+		}
+	}
+	return fast
+}
+
+// beginTwo is begin, and logins by token (XEP-0484), which say that they are.
+func (a *accept) beginTwo(el *Element) (x *exchange, err error) {
+	name := el.Get("mechanism")
+	if b, ok := bindingOf(name); ok && a.setup.Tokens != nil && el.Child(NSFast, "fast") != nil && (b == "" || a.bindings[b] != nil) {
+		x = &exchange{a: a, byToken: name}
+	} else if x, err = a.begin(name); err != nil {
+		return nil, err
+	}
+	x.device = el.Child(NSSASL2, "user-agent").Get("id")
+	return x, nil
+}
+
+// tokenFor gives a new token to who asks for one, or whose own is old.
+func (a *accept) tokenFor(el *Element, x *exchange) *Element {
+	keep := a.setup.Tokens
+	if keep == nil || x.device == "" {
+		return nil
+	}
+	want := el.Child(NSFast, "request-token").Get("mechanism")
+	if x.byToken != "" {
+		if v := el.Child(NSFast, "fast").Get("invalidate"); v == "true" || v == "1" {
+			keep.Revoke(x.user, x.device, x.used)
+		} else if keep.Used(x.user, x.device, x.used) && want == "" {
+			want = x.byToken
+		}
+	}
+	if b, ok := bindingOf(want); !ok || b != "" && a.bindings[b] == nil {
+		return nil
+	}
+	t, err := keep.Issue(x.user, x.device, want)
+	if err != nil {
+		return nil // the password works as before
+	}
+	return El(NSFast, "token", "token", t.Secret, "expiry", t.Expiry.UTC().Format(time.RFC3339))
 }
 
 // saslOne is classic SASL (RFC 6120 §6); done means logged in.
@@ -145,11 +195,10 @@ func (a *accept) saslTwo() (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	x, err := a.begin(el.Get("mechanism"))
+	x, err := a.beginTwo(el)
 	if err != nil {
 		return a.failed(NSSASL2, err)
 	}
-	x.device = el.Child(NSSASL2, "user-agent").Get("id")
 	text := el.Child(NSSASL2, "initial-response").Text()
 	if el.Child(NSSASL2, "initial-response") == nil {
 		if err := a.send(El(NSSASL2, "challenge")); err != nil {
@@ -165,7 +214,7 @@ func (a *accept) saslTwo() (done bool, err error) {
 			return a.failed(NSSASL2, err)
 		}
 		if x.ok {
-			return true, a.finish(el, x.user, out)
+			return true, a.finish(el, x, out)
 		}
 		if err := a.send(El(NSSASL2, "challenge").WithText(encode64(out))); err != nil {
 			return false, err
@@ -178,8 +227,8 @@ func (a *accept) saslTwo() (done bool, err error) {
 
 // finish answers a good SASL2 login with all that was asked inline: first the
 // resumption; only when that fails, bind (XEP-0198 §"SASL2").
-func (a *accept) finish(el *Element, user string, out []byte) error {
-	a.account = JID{Local: user, Domain: a.setup.Domain}
+func (a *accept) finish(el *Element, x *exchange, out []byte) error {
+	a.account = JID{Local: x.user, Domain: a.setup.Domain}
 	agent := el.Child(NSSASL2, "user-agent")
 	a.agent = BindRequest{
 		AgentID: agent.Get("id"), Software: agent.Child(NSSASL2, "software").Text(),
@@ -189,6 +238,7 @@ func (a *accept) finish(el *Element, user string, out []byte) error {
 	if len(out) > 0 {
 		yes.Add(El(NSSASL2, "additional-data").WithText(encode64(out)))
 	}
+	yes.Add(a.tokenFor(el, x))
 	a.state = Authed
 	who := a.account
 	if r := el.Child(NSSM, "resume"); r != nil {

@@ -18,6 +18,7 @@ import (
 	"sotto/relay"
 	"sotto/relay/account"
 	"sotto/relay/block"
+	"sotto/relay/fast"
 	"sotto/relay/info"
 	"sotto/relay/pep"
 	"sotto/relay/roster"
@@ -74,6 +75,7 @@ func (s *server) build() error {
 	info.Add(s.relay)
 	roster.Add(s.relay)
 	block.Add(s.relay)
+	fast.Add(s.relay)
 	pep.Add(s.relay)
 	if s.conf.Register {
 		account.Add(s.relay)

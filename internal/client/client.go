@@ -5,6 +5,7 @@ package client
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -148,6 +149,7 @@ func (c *Client) once(ctx context.Context, up func()) error {
 		return err
 	}
 	up()
+	c.keepToken(w)
 	if !w.Resumed {
 		s = newSession()
 	}
@@ -198,7 +200,31 @@ func (c *Client) login(s *session, addr string, direct bool) xmpp.Login {
 	return xmpp.Login{
 		Addr: addr, JID: c.opt.Account, Password: c.opt.Password, TLS: c.opt.TLS, Direct: direct,
 		Tag: "sotto", AgentID: c.opt.AgentID, Software: "sotto", Device: c.opt.Device,
-		SM: true, ResumeID: id, ResumeH: h, Carbons: true, Log: c.opt.Log,
+		Token: c.token(), SM: true, ResumeID: id, ResumeH: h, Carbons: true, Log: c.opt.Log,
+	}
+}
+
+// token is what the server gave us instead of the password (XEP-0484).
+func (c *Client) token() *xmpp.Token {
+	v, err := c.opt.Store.Get(kindMeta, "token")
+	t := new(xmpp.Token)
+	if err != nil || v == nil || json.Unmarshal(v, t) != nil || !time.Now().Before(t.Expiry) {
+		return nil
+	}
+	return t
+}
+
+// keepToken notes a new token, or that the old one is not good any more.
+func (c *Client) keepToken(w *xmpp.Welcome) {
+	change := vault.Change{Kind: kindMeta, Name: "token"}
+	switch {
+	case w.Token != nil:
+		change.Value = marshal(w.Token)
+	case !w.TokenRefused:
+		return
+	}
+	if err := c.opt.Store.Commit(change); err != nil {
+		c.opt.Log.Error("keep token", "err", err)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"sotto/relay"
 	"sotto/relay/account"
 	"sotto/relay/block"
+	"sotto/relay/fast"
 	"sotto/relay/info"
 	"sotto/relay/pep"
 	"sotto/relay/roster"
@@ -76,6 +77,7 @@ func (s *stage) open() {
 	info.Add(s.relay)
 	roster.Add(s.relay)
 	block.Add(s.relay)
+	fast.Add(s.relay)
 	pep.Add(s.relay)
 	account.Add(s.relay)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

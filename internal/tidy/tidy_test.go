@@ -99,7 +99,7 @@ var allowed = []struct {
 	{"sotto/voip", nil},
 	{"sotto/cmd/sottod", []string{"sotto/xmpp", "sotto/offline", "sotto/relay"}},
 	{"sotto/cmd/sottoload", []string{"sotto/xmpp"}},
-	{"sotto/internal/town", []string{"sotto/offline", "sotto/relay", "sotto/relay/account", "sotto/relay/block", "sotto/relay/info", "sotto/relay/pep", "sotto/relay/roster"}},
+	{"sotto/internal/town", []string{"sotto/offline", "sotto/relay", "sotto/relay/account", "sotto/relay/block", "sotto/relay/fast", "sotto/relay/info", "sotto/relay/pep", "sotto/relay/roster"}},
 	{"sotto/internal/client", []string{"sotto/xmpp", "sotto/crypto"}},
 	{"sotto/internal/terminal", []string{"sotto/xmpp", "sotto/crypto", "sotto/internal/client"}},
 	{"sotto/cmd/sotto", []string{"sotto/xmpp", "sotto/crypto", "sotto/internal/client", "sotto/internal/terminal"}},

@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ import (
 	"sotto/relay"
 	"sotto/relay/account"
 	"sotto/relay/block"
+	"sotto/relay/fast"
 	"sotto/relay/info"
 	"sotto/relay/pep"
 	"sotto/relay/roster"
@@ -38,8 +40,9 @@ type Town struct {
 	t     testing.TB
 	cert  tls.Certificate
 	open  bool
-	Dir   string // the data folder
-	Addr  string // for STARTTLS
+	late  atomic.Int64 // nanoseconds that the clock is ahead
+	Dir   string       // the data folder
+	Addr  string       // for STARTTLS
 	Roots *x509.CertPool
 	CA    []byte // Roots, as PEM
 	Store *offline.Store
@@ -85,17 +88,32 @@ func (o *Town) Open() {
 	o.Store, err = offline.Open(o.Dir, offline.Options{Shards: 2, Log: log})
 	o.must(err)
 	o.Relay, err = relay.New(relay.Options{Domain: "localhost", Store: o.Store, Log: log, E2E: true,
-		TLS: &tls.Config{Certificates: []tls.Certificate{o.cert}}})
+		Now: func() time.Time { return time.Now().Add(time.Duration(o.late.Load())) },
+		// Without tickets TLS says nothing by itself, and flights can be counted.
+		TLS: &tls.Config{Certificates: []tls.Certificate{o.cert}, SessionTicketsDisabled: true}})
 	o.must(err)
 	info.Add(o.Relay)
 	roster.Add(o.Relay)
 	block.Add(o.Relay)
+	fast.Add(o.Relay)
 	pep.Add(o.Relay)
 	l, err := net.Listen("tcp", o.Addr)
 	o.must(err)
 	o.Addr = l.Addr().String()
 	go o.Relay.Serve(context.Background(), l, false)
 	o.open = true
+}
+
+// Pass lets time pass for the server.
+func (o *Town) Pass(d time.Duration) { o.late.Add(int64(d)) }
+
+// Direct opens a second port, with TLS from the first byte.
+func (o *Town) Direct() (addr string) {
+	o.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	o.must(err)
+	go o.Relay.Serve(context.Background(), l, true)
+	return l.Addr().String()
 }
 
 // SetPassword changes a password, as an admin does.
