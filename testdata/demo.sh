@@ -146,6 +146,7 @@ waiting 0 || fail "mail waits already"
 erased || fail "there are keys already"
 
 say "alice writes; her program stays until bob has read it"
+: >"$dir/alice.out"
 "$bin/sotto" -as alice --wire "$dir/alice.wire" send bob "$text" --wait read --timeout 180s >"$dir/alice.out" 2>"$dir/alice.err" &
 alice=$!
 wait_for 20 "sent tick" grep -q '  sent  ' "$dir/alice.out"
