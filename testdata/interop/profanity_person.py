@@ -38,11 +38,13 @@ presence.login=online
 
 class Profanity:
     program = "profanity"
+    wires = {"eu.siacs.conversations.axolotl"}
+    marks = False
 
     def __init__(self, stage, name):
         self.stage, self.name = stage, name
         self.home = stage.room("profanity-" + name)
-        self.socket = "sotto-%s-%d" % (os.path.basename(stage.folder), os.getpid())
+        self.socket = os.path.join(self.home, "tmux")
         self.log_file = os.path.join(self.home, "data", "profanity", "logs", "profanity.log")
         self.known = False  # whether keys were made
         self.began = 0      # where the log of this run begins
@@ -62,7 +64,7 @@ class Profanity:
             f.write(ACCOUNT % (self.name, self.stage.server.port, self.stage.server.password(self.name)))
 
     def tmux(self, *words, check=True):
-        r = subprocess.run(["tmux", "-L", self.socket, "-f", "/dev/null", *words], capture_output=True, text=True, timeout=10)
+        r = subprocess.run(["tmux", "-S", self.socket, "-f", "/dev/null", *words], capture_output=True, text=True, timeout=10)
         if check and r.returncode != 0:
             raise RuntimeError("tmux %s: %s" % (words[0], r.stderr))
         return r.stdout
@@ -146,6 +148,10 @@ class Profanity:
     async def delivered(self, text):
         """A message that waits for its receipt is red, later not."""
         await until("profanity shows the receipt", lambda: re.search(r"me: \x1b\[39m" + re.escape(text), self.tmux("capture-pane", "-p", "-J", "-e")))
+
+    async def copied(self, to, text):
+        """Another device of ours wrote it."""
+        await until("profanity shows the copy", lambda: re.search(r"(?m)^@? ?me: %s\s*$" % re.escape(text), self.screen()))
 
     async def read(self, sender, *texts):
         """All texts are on the screen, once each and in this order."""

@@ -70,12 +70,15 @@ class Connection(ClientXMPP):
         self.add_event_handler("disconnected", lambda *_: self.gone.set())
 
     async def begin(self, _):
+        await self["xep_0280"].enable()
         self.send_presence()
         await self.get_roster()
 
 
 class Slixmpp:
     program = "slixmpp"
+    wires = {"eu.siacs.conversations.axolotl"}  # that it writes; it lists itself on both
+    marks = True  # tells and shows what was read (XEP-0333)
 
     def __init__(self, stage, name, resource="phone"):
         self.stage, self.name = stage, name
@@ -86,14 +89,18 @@ class Slixmpp:
     async def on(self):
         server = self.stage.server
         c = self.connection = Connection(self.jid, server.password(self.name), self.keys, server.ca)
+        self.prepare(c)
         c.add_event_handler("message", self.message)
-        c.add_event_handler("carbon_received", lambda m: self.message(m["carbon_received"]))
-        c.add_event_handler("carbon_sent", lambda m: self.message(m["carbon_sent"]))
+        for kind in ("carbon_received", "carbon_sent"):
+            c.add_event_handler(kind, self.copy)
         c.add_event_handler("stanza_acked", lambda m: self.ticks.add((m["id"], "sent")))
         c.add_event_handler("receipt_received", lambda m: self.ticks.add((m["receipt"], "delivered")))
         c.add_event_handler("marker_displayed", lambda m: self.ticks.add((m["displayed"]["id"], "read")))
         c.connect("127.0.0.1", server.port)
         await asyncio.wait_for(c.ready.wait(), 30)
+
+    def prepare(self, connection):
+        """What is to be set before it connects."""
 
     async def off(self):
         """Leave in good order: the server has all that was sent."""
@@ -115,28 +122,33 @@ class Slixmpp:
             raise AssertionError("slixmpp could not resume its stream")
 
     async def message(self, m):
-        omemo = self.connection["xep_0384"]
-        wire = omemo.is_encrypted(m)
-        if not wire:
-            if m["body"]:
-                self.had.append((m["body"], "readable", m["id"]))
-            return
-        plain, _ = await omemo.decrypt_message(m)
-        if plain["body"]:
-            self.had.append((plain["body"], ",".join(wire), m["id"]))
+        wires = self.connection["xep_0384"].is_encrypted(m)
+        text = await self.opened(m) if wires else m["body"]
+        if text:
+            self.had.append((text, ",".join(wires) or "readable", m["id"], JID(m["from"]).user))
+
+    async def copy(self, m):
+        await self.message(m["carbon_sent"] if m.get_plugin("carbon_sent", check=True) is not None else m["carbon_received"])
+
+    async def opened(self, m):
+        plain, _ = await self.connection["xep_0384"].decrypt_message(m)
+        return plain["body"]
 
     async def write(self, to, text):
-        """Send, and tell the wires and the id."""
-        c = self.connection
-        m = c.make_message(mto=JID(to + "@localhost"), mtype="chat")
-        m["body"] = text
-        sent, errors = await c["xep_0384"].encrypt_message(m, {JID(to + "@localhost")})
-        if errors:
-            raise RuntimeError(errors)
+        """Send, and tell the id."""
+        m = self.connection.make_message(mto=JID(to + "@localhost"), mtype="chat")
+        sent = await self.sealed(m, to + "@localhost", text)
         sent["request_receipt"] = True
         sent.enable("markable")
         sent.send()
-        return ",".join(k.tag.split("}")[0][1:] for k in sent.xml if k.tag.endswith("encrypted")), sent["id"]
+        return sent["id"]
+
+    async def sealed(self, m, to, text):
+        m["body"] = text
+        sealed, errors = await self.connection["xep_0384"].encrypt_message(m, {JID(to)})
+        if errors:
+            raise RuntimeError(errors)
+        return sealed
 
     async def accepted(self, sent):
         """The server's ack covers all that was sent (XEP-0198)."""
@@ -144,17 +156,24 @@ class Slixmpp:
 
         def acked():
             sm.request_ack()
-            done = sent is None or (sent[1], "sent") in self.ticks
+            done = sent is None or (sent, "sent") in self.ticks
             return done and c.waiting_queue.empty() and not sm.unacked_queue
         await until("slixmpp has the server's ack", acked)
 
     async def delivered(self, sent):
-        await until("%s in slixmpp has the receipt" % self.name, lambda: (sent[1], "delivered") in self.ticks)
+        await until("%s in slixmpp has the receipt" % self.name, lambda: (sent, "delivered") in self.ticks)
+
+    async def seen(self, sent):
+        await until("%s in slixmpp has the marker" % self.name, lambda: (sent, "read") in self.ticks)
+
+    async def copied(self, to, text):
+        """Another device of ours wrote it."""
+        await until("%s in slixmpp has the copy" % self.name, lambda: (text, self.name) in [(h[0], h[3]) for h in self.had])
 
     async def read(self, sender, *texts):
         """All texts came, once each and in this order; tell the wire."""
         def come():
-            return [h for h in self.had if h[0] in texts]
+            return [h for h in self.had if h[0] in texts and h[3] == sender]
         await until("%s in slixmpp reads %s" % (self.name, texts[-1]), lambda: texts[-1] in [h[0] for h in come()])
         if [h[0] for h in come()] != list(texts):
             raise AssertionError("slixmpp read %r, not %r" % (come(), texts))

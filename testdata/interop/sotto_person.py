@@ -6,6 +6,8 @@ from stage import until
 
 class Sotto:
     program = "sotto"
+    wires = {"urn:xmpp:omemo:2", "eu.siacs.conversations.axolotl"}
+    marks = True
 
     def __init__(self, stage, name, device="sotto"):
         self.stage, self.name, self.device = stage, name, device
@@ -37,7 +39,7 @@ class Sotto:
         self.mark = len(self.events)
         p = self.listening = await asyncio.create_subprocess_exec(
             *self.command("--wire", self.wire_file, "listen", "--seen"), env=self.env(), stdout=asyncio.subprocess.PIPE)
-        self.stage.exits.callback(self.end, p)
+        self.stage.exits.push_async_callback(self.end, p)
         self.reader = asyncio.ensure_future(self.listen(p.stdout))
         await self.event("ready")
 
@@ -46,11 +48,10 @@ class Sotto:
             self.events.append(json.loads(line))
 
     @staticmethod
-    def end(process):
-        try:
+    async def end(process):
+        if process.returncode is None:
             process.kill()
-        except ProcessLookupError:
-            pass
+            await process.wait()
 
     async def event(self, kind, **message):
         """Wait for an event since the mark, with these fields in its message."""
@@ -88,6 +89,10 @@ class Sotto:
 
     async def seen(self, sent):
         await self.event("state", id=[sent], state=["read"])
+
+    async def copied(self, to, text):
+        """Another device of ours wrote it."""
+        await self.event("sent-here", body=[text], chat=[to + "@localhost"])
 
     async def read(self, sender, *texts):
         """All texts came, once each and in this order; tell the wire of the last."""

@@ -6,7 +6,7 @@ before its deadline, and nothing that it started is left behind.
 """
 import asyncio, contextlib, os, shutil, signal, socket, subprocess, sys, tempfile, time, traceback
 
-SECONDS = 60  # how long anything may take before it counts as failed
+SECONDS = 60  # for one play
 
 
 async def until(what, question, seconds=20):
@@ -121,24 +121,31 @@ def need(*programs):
 
 def play(name, binary, script, seconds=SECONDS, **options):
     """Run one play to its end or its deadline; say whether it passed."""
+    if seconds <= 0:
+        print("%s: FAILED: no time is left" % name)
+        return False
 
     def late(*_):
         raise TimeoutError("the play took more than %d s" % (seconds + 10))
 
     signal.signal(signal.SIGALRM, late)
     signal.alarm(seconds + 10)  # for what blocks without asyncio
-    with contextlib.ExitStack() as exits:
-        try:
+
+    async def whole():
+        async with contextlib.AsyncExitStack() as exits:
             stage = Stage(exits, name, binary, **options)
-            asyncio.run(asyncio.wait_for(script(stage), seconds))
+            await asyncio.wait_for(script(stage), seconds)
             stage.say("passed")
-            return True
-        except Exception:
-            traceback.print_exc()
-            print("%s: FAILED" % name, flush=True)
-            return False
-        finally:
-            signal.alarm(0)
+
+    try:
+        asyncio.run(whole())
+        return True
+    except Exception:
+        traceback.print_exc()
+        print("%s: FAILED" % name, flush=True)
+        return False
+    finally:
+        signal.alarm(0)
 
 
 def finish(results):
