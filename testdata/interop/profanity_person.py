@@ -100,6 +100,7 @@ class Profanity:
         if self.known:
             return
         self.known = True
+        await self.logged(r"connection_features_received localhost", "it knows that keys can be published for all")
         self.type("/omemo gen")
         await self.logged(r"bundle published successfully", "its keys are published")
         await self.logged(r"RECV: <message [^\n]*pubsub#event[^\n]*axolotl.devicelist[^\n]*<device id=", "its device is in the list")
