@@ -24,6 +24,7 @@ type order struct {
 type answer struct {
 	Error string   `json:",omitempty"`
 	Lines []string `json:",omitempty"`
+	Data  []byte   `json:",omitempty"`
 }
 
 func adminPath(c *Config) string {
@@ -89,6 +90,8 @@ func obey(o *order, st *offline.Store, remove func(string) error) answer {
 		for _, q := range h.Quarantined {
 			a.Lines = append(a.Lines, "damaged           "+q)
 		}
+	case "profile":
+		a.Data, err = profile(o.User)
 	default:
 		err = fmt.Errorf("no order %q", o.Verb)
 	}
@@ -101,9 +104,8 @@ func obey(o *order, st *offline.Store, remove func(string) error) answer {
 // give sends an order to the running server, or does it on the folder when no
 // server runs.
 func give(c *Config, o order) ([]string, error) {
-	nc, err := net.Dial("unix", adminPath(c))
-	var a answer
-	if err != nil {
+	a, err := ask(c, o)
+	if err == errNoServer && o.Verb != "status" {
 		st, err := openStore(c)
 		if err != nil {
 			return nil, err
@@ -112,17 +114,26 @@ func give(c *Config, o order) ([]string, error) {
 		if err := st.Close(); err != nil {
 			return nil, err
 		}
-	} else {
-		defer nc.Close()
-		if err := json.NewEncoder(nc).Encode(o); err != nil {
-			return nil, err
-		}
-		if err := json.NewDecoder(nc).Decode(&a); err != nil {
-			return nil, err
-		}
+	} else if err != nil {
+		return nil, err
 	}
 	if a.Error != "" {
 		return nil, errors.New(a.Error)
 	}
 	return a.Lines, nil
+}
+
+var errNoServer = errors.New("no server runs on this data folder")
+
+// ask sends an order to the running server.
+func ask(c *Config, o order) (a answer, err error) {
+	nc, err := net.Dial("unix", adminPath(c))
+	if err != nil {
+		return a, errNoServer
+	}
+	defer nc.Close()
+	if err := json.NewEncoder(nc).Encode(o); err != nil {
+		return a, err
+	}
+	return a, json.NewDecoder(nc).Decode(&a)
 }

@@ -27,7 +27,11 @@ type cli struct {
 	Defaults struct{} `cmd:"" name:"config" help:"Print the configuration with its defaults."`
 	Check    struct{} `cmd:"" help:"Verify the data folder while no server runs."`
 	Status   struct{} `cmd:"" help:"Say how the server is."`
-	User     struct {
+	Profile  struct {
+		What string `arg:"" enum:"cpu,heap,goroutine" help:"cpu (for 10 seconds), heap or goroutine."`
+		File string `arg:"" type:"path" help:"Where to write it, for go tool pprof."`
+	} `cmd:"" help:"Write down where the running server spends time or memory."`
+	User struct {
 		Add    userName `cmd:"" help:"Make an account; the password is asked for, or read from a pipe."`
 		Passwd userName `cmd:"" help:"Change a password."`
 		Del    userName `cmd:"" help:"Delete an account and all it has."`
@@ -54,6 +58,8 @@ func main() {
 
 func hint(err error) string {
 	switch {
+	case errors.Is(err, errNoServer):
+		return "start it with sottod run, or look at the folder with sottod check"
 	case errors.Is(err, offline.ErrLocked):
 		return "a server is running on this folder; stop it first, or use sottod user, which works meanwhile"
 	case strings.Contains(err.Error(), "address already in use"):
@@ -86,6 +92,8 @@ func (c *cli) do(command string) error {
 		return nil
 	case "check":
 		return check(&conf)
+	case "profile <what> <file>":
+		return takeProfile(&conf, c.Profile.What, c.Profile.File)
 	}
 	return c.users(&conf, command)
 }

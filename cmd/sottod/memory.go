@@ -3,10 +3,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"runtime/debug"
 	"runtime/metrics"
+	"runtime/pprof"
 	"time"
 )
 
@@ -53,4 +57,33 @@ func memoryLines() []string {
 		fmt.Sprintf("memory in use     %d KiB", s[0].Value.Uint64()>>10),
 		fmt.Sprintf("memory of stacks  %d KiB", s[1].Value.Uint64()>>10),
 	}
+}
+
+const profileTime = 10 * time.Second
+
+// profile looks at this process.
+func profile(what string) ([]byte, error) {
+	var b bytes.Buffer
+	if p := pprof.Lookup(what); p != nil {
+		err := p.WriteTo(&b, 0)
+		return b.Bytes(), err
+	}
+	if err := pprof.StartCPUProfile(&b); err != nil {
+		return nil, fmt.Errorf("profile: %w", err)
+	}
+	time.Sleep(profileTime)
+	pprof.StopCPUProfile()
+	return b.Bytes(), nil
+}
+
+// takeProfile asks the running server for one.
+func takeProfile(c *Config, what, file string) error {
+	a, err := ask(c, order{Verb: "profile", User: what})
+	if err != nil {
+		return err
+	}
+	if a.Error != "" {
+		return errors.New(a.Error)
+	}
+	return os.WriteFile(file, a.Data, 0o600)
 }
