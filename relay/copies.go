@@ -126,7 +126,7 @@ func (s *Server) sendCopy(x *Session, st *xmpp.Stanza, own xmpp.JID, word string
 	if x != nil {
 		m.Token = x.token(p, 1)
 	}
-	if err := s.mail(x, st, own.Local, way, m, p); err != nil {
+	if err := s.mail(st, own.Local, way, m, p); err != nil {
 		s.opt.Log.Warn("copy not stored", "err", err)
 	}
 }

@@ -53,7 +53,7 @@ func (s *Server) toReceiver(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bo
 	s.toLive(to.Local, way.Live, body)
 	if way.Mail != nil {
 		m := &offline.Mail{From: x.full, ID: st.ID, Body: body, Token: x.token(p, 0)}
-		if err := s.mail(x, st, to.Local, way, m, p); err != nil {
+		if err := s.mail(st, to.Local, way, m, p); err != nil {
 			return err
 		}
 	}
@@ -64,7 +64,7 @@ func (s *Server) toReceiver(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bo
 }
 
 // mail puts a message into the planned mailboxes and wakes their sessions.
-func (s *Server) mail(x *Session, st *xmpp.Stanza, user string, way Plan, m *offline.Mail, p *page) error {
+func (s *Server) mail(st *xmpp.Stanza, user string, way Plan, m *offline.Mail, p *page) error {
 	m.At = s.Now()
 	m.Expires = m.At.Add(s.opt.KeepMail)
 	t, err := s.opt.Store.Put(user, way.Mail, m, s.allAck(user, way.Mail))
@@ -72,7 +72,7 @@ func (s *Server) mail(x *Session, st *xmpp.Stanza, user string, way Plan, m *off
 		return refusal(err)
 	}
 	s.wakeDevices(user, way)
-	if x != nil && p != nil {
+	if p != nil {
 		p.wait(t, st)
 	}
 	return nil
@@ -251,7 +251,7 @@ func (s *Server) Route(el *xmpp.Element) error {
 	if way.Mail == nil {
 		return nil
 	}
-	return s.mail(nil, st, st.To.Local, way, &offline.Mail{From: st.From.String(), ID: st.ID, Body: body}, nil)
+	return s.mail(st, st.To.Local, way, &offline.Mail{From: st.From.String(), ID: st.ID, Body: body}, nil)
 }
 
 // bounceExpired tells the sender that a message was not fetched in time and
@@ -288,5 +288,5 @@ func (s *Server) toSender(from xmpp.JID, el *xmpp.Element) error {
 		}
 	}
 	m := &offline.Mail{From: el.Get("from"), ID: el.Get("id"), Body: el.Bytes()}
-	return s.mail(nil, nil, from.Local, way, m, nil)
+	return s.mail(nil, from.Local, way, m, nil)
 }

@@ -38,6 +38,8 @@ type Server struct {
 	domain   xmpp.JID
 	setup    *xmpp.Setup
 	handlers map[xmpp.Name]Handler
+	hosts    map[string]Host
+	items    []Item
 	disco    map[Where]*place
 	presence []PresenceHook
 	gone     []func(x *Session)
@@ -73,7 +75,7 @@ func New(o Options) (*Server, error) {
 	o.fill()
 	s := &Server{
 		opt: o, domain: host, hub: newHub(), gate: newGate(o.Limits, o.Now),
-		handlers: map[xmpp.Name]Handler{}, open: map[net.Listener]struct{}{},
+		handlers: map[xmpp.Name]Handler{}, hosts: map[string]Host{}, open: map[net.Listener]struct{}{},
 		disco:  map[Where]*place{OnServer: {}, OnAccount: {}},
 		Blocks: func(string, xmpp.JID) bool { return false },
 		MaySee: func(w xmpp.JID, user string) bool { return w.Local == user },

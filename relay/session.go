@@ -249,6 +249,9 @@ func (x *Session) handle(st *xmpp.Stanza) error {
 	page := x.books.open(x)
 	defer page.close()
 	if st.HasTo && !x.s.Local(st.To) {
+		if found, err := x.s.host(x, st, page); found {
+			return err
+		}
 		return x.elsewhere(st)
 	}
 	switch st.Kind {

@@ -105,7 +105,16 @@ func (i *info) items(r *relay.Request) (*xmpp.Element, error) {
 		return nil, err
 	}
 	q := xmpp.El(xmpp.NSDiscoItems, "query", "node", r.Payload.Get("node"))
-	if i.where(r) == relay.OnServer || r.Payload.Get("node") != "" || i.maySee(r) != nil {
+	if r.Payload.Get("node") != "" {
+		return q, nil
+	}
+	if i.where(r) == relay.OnServer {
+		for _, it := range i.s.Items() {
+			q.Add(xmpp.El(xmpp.NSDiscoItems, "item", "jid", it.JID, "name", it.Name))
+		}
+		return q, nil
+	}
+	if i.maySee(r) != nil {
 		return q, nil
 	}
 	for _, x := range i.s.Sessions(r.Account()) {
