@@ -79,12 +79,16 @@ func (sh *shard) gather() *haul {
 	defer sh.mu.Unlock()
 	h := &haul{dropped: sh.dropped, jobs: sh.jobs}
 	sh.dropped, sh.jobs, sh.due = nil, nil, time.Time{}
-	soon := time.Now().Add(together)
+	now := time.Now()
+	soon := now.Add(together)
 	take := map[id]bool{}
 	var later []fresh
 	for _, f := range slices.Backward(sh.fresh) {
 		switch {
 		case len(f.owed) == 0:
+		case !take[f.acct] && !sh.closing && !f.due.After(soon) && sh.putOff(&f, now):
+			later = append(later, f)
+			sh.wakeAt(f.due)
 		case take[f.acct] || sh.closing || !f.due.After(soon): // one order for each account
 			take[f.acct] = true
 			f.state, f.asked = committing, f.owed
@@ -104,6 +108,24 @@ func (sh *shard) gather() *haul {
 		sh.held += len(f.mail.Body)
 	}
 	return h
+}
+
+// putOffMax is how often mail is kept from the disk a little longer.
+const putOffMax = 4
+
+// putOff gives mail more time whose devices are all acking right now: in a rush
+// their acks come late, and writing what they are about to ack makes it worse.
+func (sh *shard) putOff(f *fresh, now time.Time) bool {
+	linger := sh.s.opt.LingerLive
+	for _, d := range f.owed {
+		q := sh.boxes[boxID{f.acct, d}]
+		if f.more == 0 || q == nil || now.Sub(q.heard) > linger {
+			return false
+		}
+	}
+	f.more--
+	f.due = now.Add(linger)
+	return true
 }
 
 func (sh *shard) commit() {

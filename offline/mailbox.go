@@ -68,12 +68,12 @@ func (sh *shard) put(user string, acct id, owed []id, m *Mail, live bool) (*Tick
 	for _, d := range owed {
 		sh.box(boxID{acct, d}).add(m.Seq)
 	}
-	linger := sh.s.opt.Linger
+	linger, more := sh.s.opt.Linger, 0
 	if live {
-		linger = sh.s.opt.LingerLive
+		linger, more = sh.s.opt.LingerLive, putOffMax
 	}
 	sh.wake(linger)
-	sh.fresh = append(sh.fresh, fresh{e, time.Now().Add(linger)})
+	sh.fresh = append(sh.fresh, fresh{e, time.Now().Add(linger), more})
 	sh.held += len(m.Body)
 	return e.ticket, nil
 }
@@ -251,6 +251,9 @@ func (b *Mailbox) Ack(seqs ...uint64) {
 	var safe []*Ticket
 	b.sh.mu.Lock()
 	q := b.sh.boxes[boxID{b.acct, b.device}]
+	if q != nil {
+		q.heard = time.Now()
+	}
 	for _, seq := range seqs {
 		if q == nil || !q.remove(seq) {
 			continue

@@ -77,7 +77,8 @@ type entry struct {
 // fresh is an entry that is to be committed when its time has come.
 type fresh struct {
 	*entry
-	due time.Time
+	due  time.Time
+	more int // how often its time may be put off
 }
 
 type entryState uint8
@@ -89,7 +90,10 @@ const (
 )
 
 // A queue is one device's mailbox: the numbers that are not acked, in order.
-type queue struct{ seqs []uint64 }
+type queue struct {
+	seqs  []uint64
+	heard time.Time // when the device acked last, or the queue began
+}
 
 // A drop is what an ack still has to take from the disk.
 type drop struct {
@@ -121,7 +125,7 @@ func (p place) refKey(device id) []byte {
 func (sh *shard) box(b boxID) *queue {
 	q := sh.boxes[b]
 	if q == nil {
-		q = &queue{}
+		q = &queue{heard: time.Now()}
 		sh.boxes[b] = q
 	}
 	return q
