@@ -7,7 +7,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.1.4
 FUZZTIME   ?= 20s
 
-.PHONY: help run test race fuzz demo interop sint bench check vuln build clean
+.PHONY: help run test race fuzz demo interop sint bench specs check vuln build clean
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -64,6 +64,9 @@ sint: build ## Smack's integration suite, if SINT names its folder (needs Java a
 bench: build ## micro-benchmarks, then this server beside Prosody and ejabberd
 	$(GO) test ./xmpp ./offline ./internal/terminal -run xxx -bench .
 	bin/sottoload
+
+specs: ## write docs/specs.md from the clauses in the code
+	SOTTO_WRITE=1 $(GO) test -count=1 -run TestTidySpecs ./internal/tidy
 
 check: ## format, vet, staticcheck, sizes and import rules
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w ."; exit 1; }
