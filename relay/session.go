@@ -333,7 +333,7 @@ const directedMax = 500
 // is (RFC 6121 §4.6).
 func (x *Session) Direct(to xmpp.JID, shown bool) {
 	x.mu.Lock()
-	changed := x.shown[to] != shown
+	changed := x.shown[to] != shown && !x.ended // what was noted stays for a restart
 	switch {
 	case !shown:
 		delete(x.shown, to)

@@ -4,7 +4,6 @@ package roster
 
 import (
 	"encoding/json"
-	"errors"
 
 	"sotto/offline"
 	"sotto/relay"
@@ -30,34 +29,37 @@ func (r *roster) presence(x *relay.Session, st *xmpp.Stanza, el *xmpp.Element) e
 	return xmpp.Refuse(xmpp.Modify, xmpp.BadRequest) // §4.7.1
 }
 
-// subscribe handles the owner's side, then delivers (RFC 6121 §3.1.2).
+// subscribe handles the owner's side: the stanza is delivered, then the owner's
+// clients are shown the change (RFC 6121 §3.1.2, §3.1.5); but who loses the
+// right to see us sees us go before he hears of it (§3.2.2).
 func (r *roster) subscribe(x *relay.Session, st *xmpp.Stanza, el *xmpp.Element) error {
 	to := st.To.Bare()
 	if to == x.JID().Bare() {
 		return nil
 	}
-	e, err := r.edit(x.User(), to.String(), func(i *item) effect { return i.outbound(st.Type) })
+	saw := false
+	e, push, err := r.edit(x.User(), to.String(), func(i *item) effect {
+		saw = i.From
+		return i.outbound(st.Type)
+	})
 	if err != nil {
 		return err
 	}
-	out := el.Clone().Set("from", x.JID().Bare().String()).Set("to", to.String())
-	if e.pass {
-		r.deliver(out)
+	if st.Type == "unsubscribed" && saw {
+		r.sendAll(x.User(), to, "unavailable")
 	}
-	switch st.Type {
-	case "subscribed":
-		if e.pass {
-			r.sendAll(x.User(), to, "")
-		}
-	case "unsubscribed":
-		if e.pass {
-			r.sendAll(x.User(), to, "unavailable")
-		}
+	if e.pass {
+		r.deliver(el.Clone().Set("from", x.JID().Bare().String()).Set("to", to.String()))
+	}
+	push()
+	if st.Type == "subscribed" && e.pass {
+		r.sendAll(x.User(), to, "")
 	}
 	return nil
 }
 
-// deliver takes a subscription stanza to the contact's side (§3.1.3).
+// deliver takes a subscription stanza to the contact's side (§3.1.3): first the
+// stanza, then the change (§3.1.6, §3.2.3, §3.3.3).
 func (r *roster) deliver(el *xmpp.Element) {
 	from, err1 := xmpp.ParseJID(el.Get("from"))
 	to, err2 := xmpp.ParseJID(el.Get("to"))
@@ -65,13 +67,10 @@ func (r *roster) deliver(el *xmpp.Element) {
 		return
 	}
 	if _, err := r.s.Store().Account(to.Local); err != nil {
-		if errors.Is(err, offline.ErrNoAccount) && el.Get("type") == "subscribe" {
-			return // §3.1.3: nobody learns that there is no such account
-		}
-		return
+		return // §3.1.3: nobody learns that there is no such account
 	}
 	typ := el.Get("type")
-	e, err := r.edit(to.Local, from.String(), func(i *item) effect { return i.inbound(typ, string(el.Bytes())) })
+	e, push, err := r.edit(to.Local, from.String(), func(i *item) effect { return i.inbound(typ, string(el.Bytes())) })
 	if err != nil {
 		r.s.Log().Error("subscription", "err", err)
 		return
@@ -83,6 +82,7 @@ func (r *roster) deliver(el *xmpp.Element) {
 			}
 		}
 	}
+	push()
 	switch e.reply {
 	case "subscribed":
 		r.deliver(subscription(to, from, "subscribed"))
@@ -136,6 +136,9 @@ func (r *roster) broadcast(x *relay.Session, el *xmpp.Element) error {
 	p := el.Clone().Set("from", x.JID().String())
 	if p.Get("type") == "unavailable" {
 		r.tellDirected(x, p)
+		if !x.Available() { // nobody else has seen it
+			return nil
+		}
 	}
 	for i := range all {
 		if jid, err := xmpp.ParseJID(all[i].JID); err == nil && all[i].From {
@@ -241,8 +244,10 @@ func (r *roster) gone(x *relay.Session) {
 	r.tellDirected(x, p)
 }
 
+// tellDirected ends directed presence: each is told once (§4.6.3).
 func (r *roster) tellDirected(x *relay.Session, p *xmpp.Element) {
 	for _, to := range x.Directed() {
+		x.Direct(to, false)
 		for _, y := range r.s.Sessions(to.Local) {
 			if to.Resource == "" && y.Available() || y.JID() == to {
 				y.Push(p.Clone().Set("to", to.String()))

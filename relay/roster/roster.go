@@ -80,10 +80,10 @@ func (r *roster) items(user string) (all []item, ver string, err error) {
 	return all, ver, err
 }
 
-// edit changes one contact and pushes what the owner's clients should see.
-func (r *roster) edit(user, jid string, f func(i *item) effect) (e effect, err error) {
-	var after item
-	var ver string
+// edit changes one contact. push then shows the owner's clients how it is now;
+// when to call it is for the caller to know.
+func (r *roster) edit(user, jid string, f func(i *item) effect) (e effect, push func(), err error) {
+	ver := ""
 	err = r.s.Store().Update(user, func(rec *offline.Records) error {
 		i := load(rec, jid)
 		e = f(&i)
@@ -91,13 +91,27 @@ func (r *roster) edit(user, jid string, f func(i *item) effect) (e effect, err e
 		if e.push {
 			ver = bump(rec)
 		}
-		after = i
 		return nil
 	})
-	if err == nil && e.push {
-		r.push(user, after.element(), ver)
+	if err != nil || !e.push {
+		return e, func() {}, err
 	}
-	return e, err
+	return e, func() { r.show(user, jid, ver) }, nil
+}
+
+// show pushes a contact as it is: a later change may have been quicker.
+func (r *roster) show(user, jid, ver string) {
+	var i item
+	err := r.s.Store().View(user, func(rec *offline.Records) error {
+		i = load(rec, jid)
+		return nil
+	})
+	switch {
+	case err != nil:
+		r.s.Log().Error("roster", "err", err)
+	case i.Listed:
+		r.push(user, i.element(), ver)
+	}
 }
 
 func (i *item) element() *xmpp.Element {
@@ -181,10 +195,11 @@ func (r *roster) set(user, jid string, el *xmpp.Element) error {
 	if len(all) >= itemsMax {
 		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("the roster is full")
 	}
-	_, err = r.edit(user, jid, func(i *item) effect {
+	_, push, err := r.edit(user, jid, func(i *item) effect {
 		i.Name, i.Groups, i.Listed = name, groups, true
 		return effect{push: true}
 	})
+	push()
 	return err
 }
 
@@ -234,11 +249,11 @@ func (r *roster) remove(x *relay.Session, jid xmpp.JID) error {
 	if old.To || old.Ask {
 		r.deliver(subscription(from, jid, "unsubscribe"))
 	}
+	if old.From { // while he is still subscribed (§3.2.2)
+		r.sendAll(x.User(), jid, "unavailable")
+	}
 	if old.From || old.In != "" {
 		r.deliver(subscription(from, jid, "unsubscribed"))
-	}
-	if old.From {
-		r.sendAll(x.User(), jid, "unavailable")
 	}
 	return nil
 }

@@ -2,19 +2,26 @@
 
 package roster
 
-import "testing"
-
-var (
-	none    = item{Listed: true}
-	out     = item{Listed: true, Ask: true}
-	in      = item{In: "<p/>"}
-	outIn   = item{Listed: true, Ask: true, In: "<p/>"}
-	to      = item{Listed: true, To: true}
-	toIn    = item{Listed: true, To: true, In: "<p/>"}
-	from    = item{Listed: true, From: true}
-	fromOut = item{Listed: true, From: true, Ask: true}
-	both    = item{Listed: true, To: true, From: true}
+import (
+	"strings"
+	"testing"
 )
+
+// states are the nine of RFC 6121 Appendix A.1, in its order.
+var states = []struct {
+	name string
+	item item
+}{
+	{"none", item{Listed: true}},
+	{"none+out", item{Listed: true, Ask: true}},
+	{"none+in", item{In: "<p/>"}},
+	{"none+out+in", item{Listed: true, Ask: true, In: "<p/>"}},
+	{"to", item{Listed: true, To: true}},
+	{"to+in", item{Listed: true, To: true, In: "<p/>"}},
+	{"from", item{Listed: true, From: true}},
+	{"from+out", item{Listed: true, From: true, Ask: true}},
+	{"both", item{Listed: true, To: true, From: true}},
+}
 
 func name(i item) string {
 	s := i.subscription()
@@ -30,69 +37,57 @@ func name(i item) string {
 	return s
 }
 
-// The tables of RFC 6121 Appendix A, row by row.
+// The tables of RFC 6121 Appendix A.2 and A.3 whole: for each state the next
+// one, "!" where the stanza is not passed on, and ">" before what is sent back.
 func TestSubscriptions(t *testing.T) {
 	for _, c := range []struct {
 		spec  string
-		start item
 		event string
 		inner bool
-		want  string
-		pass  bool
-		reply string
+		next  string
 	}{
-		{"A.2.1", none, "subscribe", false, "none+out", true, ""},
-		{"A.2.1", out, "subscribe", false, "none+out", true, ""},
-		{"A.2.1", in, "subscribe", false, "none+out+in", true, ""},
-		{"A.2.1", to, "subscribe", false, "to", true, ""},
-		{"A.2.1", from, "subscribe", false, "from+out", true, ""},
-		{"A.2.1", both, "subscribe", false, "both", true, ""},
-		{"A.2.2", out, "unsubscribe", false, "none", true, ""},
-		{"A.2.2", outIn, "unsubscribe", false, "none+in", true, ""},
-		{"A.2.2", to, "unsubscribe", false, "none", true, ""},
-		{"A.2.2", toIn, "unsubscribe", false, "none+in", true, ""},
-		{"A.2.2", fromOut, "unsubscribe", false, "from", true, ""},
-		{"A.2.2", both, "unsubscribe", false, "from", true, ""},
-		{"A.2.3", in, "subscribed", false, "from", true, ""},
-		{"A.2.3", outIn, "subscribed", false, "from+out", true, ""},
-		{"A.2.3", toIn, "subscribed", false, "both", true, ""},
-		{"A.2.3", from, "subscribed", false, "from", false, ""},
-		{"§3.4.2", none, "subscribed", false, "none+approved", false, ""},
-		{"A.2.4", in, "unsubscribed", false, "none", true, ""},
-		{"A.2.4", toIn, "unsubscribed", false, "to", true, ""},
-		{"A.2.4", from, "unsubscribed", false, "none", true, ""},
-		{"A.2.4", both, "unsubscribed", false, "to", true, ""},
-		{"A.2.4", none, "unsubscribed", false, "none", false, ""},
-		{"A.3.1", none, "subscribe", true, "none+in", true, ""},
-		{"A.3.1", out, "subscribe", true, "none+out+in", true, ""},
-		{"A.3.1", in, "subscribe", true, "none+in", false, ""},
-		{"A.3.1", to, "subscribe", true, "to+in", true, ""},
-		{"A.3.1", from, "subscribe", true, "from", false, "subscribed"},
-		{"A.3.1", both, "subscribe", true, "both", false, "subscribed"},
-		{"§3.4.3", item{Listed: true, Approved: true}, "subscribe", true, "from", false, "subscribed"},
-		{"A.3.2", none, "unsubscribe", true, "none", false, ""},
-		{"A.3.2", in, "unsubscribe", true, "none", true, ""},
-		{"A.3.2", from, "unsubscribe", true, "none", true, "unavailable"},
-		{"A.3.2", both, "unsubscribe", true, "to", true, "unavailable"},
-		{"A.3.3", none, "subscribed", true, "none", false, ""},
-		{"A.3.3", out, "subscribed", true, "to", true, ""},
-		{"A.3.3", outIn, "subscribed", true, "to+in", true, ""},
-		{"A.3.3", fromOut, "subscribed", true, "both", true, ""},
-		{"A.3.3", both, "subscribed", true, "both", false, ""},
-		{"A.3.4", none, "unsubscribed", true, "none", false, ""},
-		{"A.3.4", out, "unsubscribed", true, "none", true, ""},
-		{"A.3.4", to, "unsubscribed", true, "none", true, ""},
-		{"A.3.4", both, "unsubscribed", true, "from", true, ""},
+		{"A.2.1", "subscribe", false, "none+out none+out none+out+in none+out+in to to+in from+out from+out both"},
+		{"A.2.2", "unsubscribe", false, "none none none+in none+in none none+in from from from"},
+		{"A.2.3 and §3.4.2", "subscribed", false, "!none+approved !none+out+approved from from+out !to+approved both !from !from+out !both"},
+		{"A.2.4", "unsubscribed", false, "!none !none+out none none+out !to to none none+out to"},
+		{"A.3.1", "subscribe", true, "none+in none+out+in !none+in !none+out+in to+in !to+in !from>subscribed !from+out>subscribed !both>subscribed"},
+		{"A.3.2", "unsubscribe", true, "!none !none+out none none+out !to to none>unavailable none+out>unavailable to>unavailable"},
+		{"A.3.3", "subscribed", true, "!none to !none+in to+in !to !to+in !from both !both"},
+		{"A.3.4", "unsubscribed", true, "!none none !none+in none+in none none+in !from from from"},
 	} {
-		i := c.start
-		var e effect
-		if c.inner {
-			e = i.inbound(c.event, "<p/>")
-		} else {
-			e = i.outbound(c.event)
+		for n, want := range strings.Fields(c.next) {
+			i := states[n].item
+			var e effect
+			if c.inner {
+				e = i.inbound(c.event, "<p/>")
+			} else {
+				e = i.outbound(c.event)
+			}
+			got := name(i)
+			if !e.pass {
+				got = "!" + got
+			}
+			if e.reply != "" {
+				got += ">" + e.reply
+			}
+			if got != want {
+				t.Errorf("%s: %s %s inbound=%v: got %s, want %s", c.spec, states[n].name, c.event, c.inner, got, want)
+			}
 		}
-		if name(i) != c.want || e.pass != c.pass || e.reply != c.reply {
-			t.Errorf("%s: %s %s inbound=%v: got %s pass=%v reply=%q", c.spec, name(c.start), c.event, c.inner, name(i), e.pass, e.reply)
-		}
+	}
+}
+
+// RFC 6121 §3.4: approval before the request.
+func TestApprovedBefore(t *testing.T) {
+	i := item{Listed: true}
+	if e := i.outbound("subscribed"); e.pass || !e.push || name(i) != "none+approved" {
+		t.Error("§3.4.2", name(i), e)
+	}
+	if e := i.inbound("subscribe", "<p/>"); e.pass || e.reply != "subscribed" || name(i) != "from" {
+		t.Error("§3.4.3", name(i), e)
+	}
+	i = item{Listed: true, Approved: true}
+	if e := i.outbound("unsubscribed"); e.pass || !e.push || name(i) != "none" {
+		t.Error("§3.4.2", name(i), e)
 	}
 }
