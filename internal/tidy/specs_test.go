@@ -16,23 +16,15 @@ import (
 )
 
 // pinned says which text of a specification the clauses in the code mean:
-// sections move between versions.
-var pinned = map[string]string{
-	"XEP-0012": "2.0 Last Activity", "XEP-0030": "2.5.0 Service Discovery", "XEP-0060": "1.30.0 Publish-Subscribe",
-	"XEP-0077": "2.4 In-Band Registration", "XEP-0085": "2.1 Chat State Notifications", "XEP-0086": "1.0 Error Condition Mappings",
-	"XEP-0092": "1.1 Software Version", "XEP-0115": "1.6.0 Entity Capabilities", "XEP-0160": "1.0.1 Offline Messages",
-	"XEP-0163": "1.2.2 Personal Eventing Protocol", "XEP-0184": "1.4.0 Message Delivery Receipts", "XEP-0191": "1.3 Blocking Command",
-	"XEP-0198": "1.6.3 Stream Management", "XEP-0199": "2.0.1 XMPP Ping", "XEP-0202": "2.0 Entity Time", "XEP-0203": "2.0 Delayed Delivery",
-	"XEP-0280": "1.0.1 Message Carbons", "XEP-0333": "1.0.0 Displayed Markers", "XEP-0334": "1.0.0 Message Processing Hints",
-	"XEP-0352": "1.0.0 Client State Indication", "XEP-0359": "0.7.0 Unique and Stable Stanza IDs", "XEP-0368": "1.1.0 SRV records for XMPP over TLS",
-	"XEP-0384": "0.9.1 OMEMO Encryption, and 0.3.0 for the older wire", "XEP-0386": "1.1.0 Bind 2", "XEP-0388": "1.0.4 Extensible SASL Profile",
-	"XEP-0420": "0.5.0 Stanza Content Encryption", "XEP-0440": "1.0.0 SASL Channel-Binding Type Capability", "XEP-0454": "0.1.0 OMEMO Media sharing",
-
-	"RFC 2782": "DNS SRV", "RFC 3921": "XMPP IM of 2004", "RFC 4616": "SASL PLAIN", "RFC 5802": "SCRAM", "RFC 5929": "Channel bindings for TLS",
-	"RFC 6120": "XMPP Core", "RFC 6121": "XMPP Instant Messaging and Presence", "RFC 6761": "Special-use domain names",
-	"RFC 7622": "XMPP addresses", "RFC 7677": "SCRAM-SHA-256", "RFC 7748": "Curve25519", "RFC 8032": "Ed25519", "RFC 8446": "TLS 1.3",
-	"RFC 9106": "Argon2", "RFC 9266": "Channel bindings for TLS 1.3", "RFC 9562": "UUID",
-}
+// sections move between versions. One a line: name, version, title.
+var pinned = func() map[string]string {
+	m := map[string]string{}
+	for line := range strings.Lines(pinnedLines) {
+		name := line[:strings.IndexByte(line[5:]+" ", ' ')+5]
+		m[name] = strings.TrimSpace(line[len(name):])
+	}
+	return m
+}()
 
 var (
 	citation = regexp.MustCompile(`(XEP-\d{4}|RFC \d{4,5})((?:(?:,| and|;)? §(?:"[^"]+"|[0-9A-Za-z]+(?:[.-][0-9A-Za-z]+)*))*)`)
@@ -160,3 +152,134 @@ func byNumber(a, b string) int {
 }
 
 func dotted(r rune) bool { return r == '.' || r == '-' }
+
+const pinnedLines = `XEP-0012 2.0 Last Activity
+XEP-0030 2.5.0 Service Discovery
+XEP-0033 1.2.1 Extended Stanza Addressing
+XEP-0045 1.35.5 Multi-User Chat
+XEP-0054 1.3.0 vcard-temp
+XEP-0060 1.30.0 Publish-Subscribe
+XEP-0066 1.5 Out of Band Data
+XEP-0077 2.4 In-Band Registration
+XEP-0084 1.1.4 User Avatar
+XEP-0085 2.1 Chat State Notifications
+XEP-0086 1.0 Error Condition Mappings
+XEP-0092 1.1 Software Version
+XEP-0115 1.6.0 Entity Capabilities
+XEP-0153 1.1.1 vCard-Based Avatars
+XEP-0158 1.0.1 CAPTCHA Forms
+XEP-0160 1.0.1 Best Practices for Handling Offline Messages
+XEP-0163 1.2.2 Personal Eventing Protocol
+XEP-0166 1.1.2 Jingle
+XEP-0167 1.2.3 Jingle RTP Sessions
+XEP-0176 1.1.1 Jingle ICE-UDP Transport Method
+XEP-0177 1.1.1 Jingle Raw UDP Transport Method
+XEP-0184 1.4.0 Message Delivery Receipts
+XEP-0191 1.3 Blocking Command
+XEP-0198 1.6.3 Stream Management
+XEP-0199 2.0.1 XMPP Ping
+XEP-0202 2.0 Entity Time
+XEP-0203 2.0 Delayed Delivery
+XEP-0215 1.0.0 External Service Discovery
+XEP-0227 1.1 Portable Import/Export Format for XMPP-IM Servers
+XEP-0249 1.2 Direct MUC Invitations
+XEP-0280 1.0.1 Message Carbons
+XEP-0283 0.2.0 Moved
+XEP-0293 1.0.2 Jingle RTP Feedback Negotiation
+XEP-0294 1.1.2 Jingle RTP Header Extensions Negotiation
+XEP-0297 1.0 Stanza Forwarding
+XEP-0300 1.0.0 Use of Cryptographic Hash Functions in XMPP
+XEP-0308 1.2.1 Last Message Correction
+XEP-0313 1.1.3 Message Archive Management
+XEP-0319 1.0.2 Last User Interaction in Presence
+XEP-0320 1.0.0 Use of DTLS-SRTP in Jingle Sessions
+XEP-0333 1.0.0 Displayed Markers
+XEP-0334 1.0.0 Message Processing Hints
+XEP-0338 1.0.0 Jingle Grouping Framework
+XEP-0339 1.0.1 Source-Specific Media Attributes in Jingle
+XEP-0352 1.0.0 Client State Indication
+XEP-0353 0.8.0 Jingle Message Initiation
+XEP-0357 0.4.1 Push Notifications
+XEP-0359 0.7.0 Unique and Stable Stanza IDs
+XEP-0363 1.2.0 HTTP File Upload
+XEP-0368 1.1.0 SRV records for XMPP over TLS
+XEP-0377 0.4.1 Blocking Command Reports
+XEP-0379 0.3.3 Pre-Authenticated Roster Subscription
+XEP-0380 0.4.0 Explicit Message Encryption
+XEP-0384 0.9.1 OMEMO Encryption, and 0.3.0 for the older wire
+XEP-0386 1.1.0 Bind 2
+XEP-0388 1.0.4 Extensible SASL Profile
+XEP-0393 1.1.1 Message Styling
+XEP-0398 1.0.0 User Avatar to vCard-Based Avatars Conversion
+XEP-0401 0.6.0 Ad-hoc Account Invitation Generation
+XEP-0402 1.2.0 PEP Native Bookmarks
+XEP-0410 1.1.0 MUC Self-Ping (Schrödinger's Chat)
+XEP-0413 0.2.1 Order-By
+XEP-0420 0.5.0 Stanza Content Encryption
+XEP-0421 1.0.1 Occupant identifiers for semi-anonymous MUCs
+XEP-0424 0.4.2 Message Retraction
+XEP-0425 0.3.0 Moderated Message Retraction
+XEP-0428 0.2.1 Fallback Indication
+XEP-0431 0.2.0 Full Text Search in MAM
+XEP-0434 0.6.0 Trust Messages (TM)
+XEP-0440 1.0.0 SASL Channel-Binding Type Capability
+XEP-0441 0.2.0 Message Archive Management Preferences
+XEP-0444 0.2.1 Message Reactions
+XEP-0445 0.2.0 Pre-Authenticated In-Band Registration
+XEP-0446 0.2.0 File metadata element
+XEP-0447 0.3.1 Stateless file sharing
+XEP-0448 0.2.0 Encryption for stateless file sharing
+XEP-0449 0.2.0 Stickers
+XEP-0450 0.4.0 Automatic Trust Management (ATM)
+XEP-0454 0.1.0 OMEMO Media sharing
+XEP-0455 0.4.0 Service Outage Status
+XEP-0461 0.2.1 Message Replies
+XEP-0463 0.2.0 MUC Affiliations Versioning
+XEP-0466 0.1.0 Ephemeral Messages
+XEP-0472 0.2.1 Pubsub Social Feed
+XEP-0474 0.5.0 SASL SCRAM Downgrade Protection
+XEP-0480 0.2.0 SASL Upgrade Tasks
+XEP-0482 0.1.0 Call Invites
+XEP-0484 0.2.0 Fast Authentication Streamlining Tokens
+XEP-0486 0.1.0 MUC Avatars
+XEP-0487 0.1.0 Host Meta 2 - One Method To Rule Them All
+XEP-0490 1.0.1 Message Displayed Synchronization
+XEP-0492 0.2.0 Chat notification settings
+XEP-0494 0.1.0 Client Access Management
+XEP-0500 0.1.1 MUC Slow Mode
+XEP-0501 0.2.0 Pubsub Stories
+XEP-0504 0.1.0 Data Policy
+XEP-0509 0.2.0 Initial Authentication Pipelining
+XEP-0515 0.1.0 TLS Channel-Binding Downgrade Protection
+RFC 2782 DNS SRV
+RFC 3550 RTP
+RFC 3711 SRTP
+RFC 3921 XMPP IM of 2004
+RFC 4568 SDES
+RFC 4616 SASL PLAIN
+RFC 5245 ICE of 2010
+RFC 5764 DTLS-SRTP
+RFC 5802 SCRAM
+RFC 5929 Channel bindings for TLS
+RFC 6120 XMPP Core
+RFC 6121 XMPP Instant Messaging and Presence
+RFC 6716 Opus
+RFC 6761 Special-use domain names
+RFC 7395 XMPP over WebSocket
+RFC 7587 RTP payload for Opus
+RFC 7622 XMPP addresses
+RFC 7677 SCRAM-SHA-256
+RFC 7748 Curve25519
+RFC 8030 Web Push
+RFC 8032 Ed25519
+RFC 8291 Web Push encryption
+RFC 8292 VAPID
+RFC 8445 ICE
+RFC 8446 TLS 1.3
+RFC 8489 STUN
+RFC 8656 TURN
+RFC 8838 Trickle ICE
+RFC 9106 Argon2
+RFC 9266 Channel bindings for TLS 1.3
+RFC 9562 UUID
+`
