@@ -45,7 +45,7 @@ type Conn struct {
 	why     *StreamError
 	err     error         // of the writer
 	over    chan struct{} // closed when the writer has stopped for good
-	unheard chan struct{} // closed when a client's read loop has stopped
+	unheard chan struct{} // closed when nothing is read any more
 }
 
 // A pen says what the writer does; it never goes back from dry.
@@ -153,19 +153,17 @@ func (c *Conn) Run(ctx context.Context, handle func(*Stanza) error, fill func(*W
 		defer context.AfterFunc(ctx, func() { c.Close(&StreamError{Cond: StreamSystemShutdown}) })()
 	}
 	c.mu.Lock()
-	c.fill, c.pen = fill, resting
-	if !c.server {
-		c.unheard = make(chan struct{})
-	}
+	c.fill, c.pen, c.unheard = fill, resting, make(chan struct{})
 	if c.again || c.ending {
 		c.write()
 	}
 	c.mu.Unlock()
 	err := c.readLoop(handle)
-	if !c.server {
-		close(c.unheard)
-	}
 	c.Close(asStreamError(err))
+	if c.server && asStreamError(err) != nil {
+		_, _ = io.CopyN(io.Discard, c.nc, drained) // or until the peer or the farewell ends it
+	}
+	close(c.unheard)
 	<-c.over
 	if err == nil {
 		err = c.err
@@ -315,14 +313,24 @@ func (c *Conn) farewell() error {
 		b = streamErrorBytes(why)
 	}
 	_, err := c.nc.Write(append(b, "</stream:stream>"...))
-	if !c.server {
-		<-c.unheard // the server's own end, so that no reset overtakes our last words
+	if !c.server || lingers(why) {
+		<-c.unheard // the other end's own end, so that no reset overtakes our last words
 	}
 	err = errors.Join(err, c.nc.Close())
 	if why != nil {
 		return why
 	}
 	return err
+}
+
+// drained is how much of what a peer still sends is passed over while it reads
+// why its stream ends.
+const drained = 1 << 20
+
+// lingers says whether the peer gets a second to read why its stream ends,
+// whatever it is still sending. Who waits for its place does not wait for that.
+func lingers(why *StreamError) bool {
+	return why != nil && why.Cond != StreamConflict && why.Cond != StreamSystemShutdown
 }
 
 func streamErrorBytes(e *StreamError) []byte {

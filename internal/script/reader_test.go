@@ -74,7 +74,7 @@ func TestAsksAndNeverReads(t *testing.T) {
 	}
 	p.act("login bob/x sm")
 	x := p.actor("bob/x")
-	for range 100 {
+	for range 50 {
 		x.send(strings.Repeat("<iq type='get' id='1' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>", 200))
 	}
 	p.act("gone bob/x policy-violation")
