@@ -4,6 +4,7 @@ package xmpp
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -313,6 +314,9 @@ func (c *Conn) farewell() error {
 		b = streamErrorBytes(why)
 	}
 	_, err := c.nc.Write(append(b, "</stream:stream>"...))
+	if t, ok := c.nc.(*tls.Conn); ok {
+		_ = t.CloseWrite()
+	}
 	if !c.server || lingers(why) {
 		<-c.unheard // the other end's own end, so that no reset overtakes our last words
 	}
