@@ -246,6 +246,7 @@ modules:
   mod_pubsub: {plugins: [flat, pep]}
 shaper_rules:
   all_messages: infinity
+  max_user_sessions: infinity
 `)
 	if err := p.write("ejabberd.yml", []byte(conf)); err != nil {
 		return err
