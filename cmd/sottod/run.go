@@ -17,11 +17,7 @@ import (
 	"sotto/offline"
 	"sotto/relay"
 	"sotto/relay/account"
-	"sotto/relay/block"
-	"sotto/relay/fast"
-	"sotto/relay/info"
-	"sotto/relay/pep"
-	"sotto/relay/roster"
+	"sotto/relay/all"
 )
 
 // A server is all that one process runs.
@@ -72,14 +68,7 @@ func (s *server) build() error {
 	if s.relay, err = relay.New(o); err != nil {
 		return err
 	}
-	info.Add(s.relay)
-	roster.Add(s.relay)
-	block.Add(s.relay)
-	fast.Add(s.relay)
-	pep.Add(s.relay)
-	if s.conf.Register {
-		account.Add(s.relay)
-	}
+	all.Add(s.relay, all.Options{Register: s.conf.Register})
 	return nil
 }
 

@@ -18,11 +18,7 @@ import (
 	"sotto/offline"
 	"sotto/relay"
 	"sotto/relay/account"
-	"sotto/relay/block"
-	"sotto/relay/fast"
-	"sotto/relay/info"
-	"sotto/relay/pep"
-	"sotto/relay/roster"
+	"sotto/relay/all"
 )
 
 // A stage is a server with its data folder.
@@ -74,12 +70,7 @@ func (s *stage) open() {
 	o.Register = account.Registrar(s.store)
 	s.relay, err = relay.New(o)
 	s.must(err)
-	info.Add(s.relay)
-	roster.Add(s.relay)
-	block.Add(s.relay)
-	fast.Add(s.relay)
-	pep.Add(s.relay)
-	account.Add(s.relay)
+	all.Add(s.relay, all.Options{Register: true})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	s.must(err)
 	s.addr = l.Addr().String()

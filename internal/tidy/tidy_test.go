@@ -99,7 +99,7 @@ var allowed = []struct {
 	{"sotto/voip", nil},
 	{"sotto/cmd/sottod", []string{"sotto/xmpp", "sotto/offline", "sotto/relay"}},
 	{"sotto/cmd/sottoload", []string{"sotto/xmpp"}},
-	{"sotto/internal/town", []string{"sotto/offline", "sotto/relay", "sotto/relay/account", "sotto/relay/block", "sotto/relay/fast", "sotto/relay/info", "sotto/relay/pep", "sotto/relay/roster"}},
+	{"sotto/internal/town", []string{"sotto/offline", "sotto/relay", "sotto/relay/account", "sotto/relay/all"}},
 	{"sotto/internal/client", []string{"sotto/xmpp", "sotto/crypto"}},
 	{"sotto/internal/terminal", []string{"sotto/xmpp", "sotto/crypto", "sotto/internal/client"}},
 	{"sotto/cmd/sotto", []string{"sotto/xmpp", "sotto/crypto", "sotto/internal/client", "sotto/internal/terminal"}},
@@ -139,7 +139,7 @@ func mayImport(pkg, imp string) bool {
 			if imp == m || strings.HasPrefix(imp, m+"/") && m != "sotto/relay" {
 				return true
 			}
-			if m == "sotto/relay" && strings.HasPrefix(imp, m+"/") && pkg == "sotto/cmd/sottod" {
+			if m == "sotto/relay" && strings.HasPrefix(imp, m+"/") && (pkg == "sotto/cmd/sottod" || pkg == "sotto/relay/all") {
 				return true
 			}
 		}

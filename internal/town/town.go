@@ -28,11 +28,7 @@ import (
 	"sotto/offline"
 	"sotto/relay"
 	"sotto/relay/account"
-	"sotto/relay/block"
-	"sotto/relay/fast"
-	"sotto/relay/info"
-	"sotto/relay/pep"
-	"sotto/relay/roster"
+	"sotto/relay/all"
 )
 
 // Town is the server of the domain localhost.
@@ -92,11 +88,7 @@ func (o *Town) Open() {
 		// Without tickets TLS says nothing by itself, and flights can be counted.
 		TLS: &tls.Config{Certificates: []tls.Certificate{o.cert}, SessionTicketsDisabled: true}})
 	o.must(err)
-	info.Add(o.Relay)
-	roster.Add(o.Relay)
-	block.Add(o.Relay)
-	fast.Add(o.Relay)
-	pep.Add(o.Relay)
+	all.Add(o.Relay, all.Options{})
 	l, err := net.Listen("tcp", o.Addr)
 	o.must(err)
 	o.Addr = l.Addr().String()

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package all
+
+import (
+	"sotto/relay"
+	"sotto/relay/account"
+	"sotto/relay/block"
+	"sotto/relay/fast"
+	"sotto/relay/info"
+	"sotto/relay/pep"
+	"sotto/relay/roster"
+)
+
+// Options are the choices of an operator that families ask for.
+type Options struct {
+	Register bool // people may make accounts (XEP-0077)
+}
+
+// Add registers all families.
+func Add(s *relay.Server, o Options) {
+	info.Add(s)
+	roster.Add(s)
+	block.Add(s)
+	fast.Add(s)
+	pep.Add(s)
+	if o.Register {
+		account.Add(s)
+	}
+}
