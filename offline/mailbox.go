@@ -59,7 +59,7 @@ func (sh *shard) put(user string, acct id, owed []id, m *Mail, live bool) (*Tick
 	sh.next[acct] = span{r.next + 1, r.end}
 	e := &entry{
 		place: place{acct, m.Seq}, user: user, token: m.Token, owed: owed,
-		mail: m, ticket: &Ticket{},
+		mail: m, ticket: &Ticket{}, expires: m.Expires.Unix(),
 	}
 	sh.entries[e.place] = e
 	if e.token != 0 {

@@ -63,15 +63,17 @@ type boxID struct{ acct, device id }
 // An entry is one mail that somebody is still owed.
 type entry struct {
 	place
-	user   string
-	token  uint64
-	owed   []id  // devices
-	asked  []id  // devices whose refs the commit writes
-	gone   []id  // devices that acked while it was written
-	mail   *Mail // until it is committed or gone
-	slot   uint32
-	state  entryState
-	ticket *Ticket
+	user  string
+	token uint64
+	owed  []id  // devices
+	asked []id  // devices whose refs the commit writes
+	gone  []id  // devices that acked while it was written
+	mail  *Mail // until it is committed or gone
+	slot  uint32
+	state entryState
+	// expires is in Unix seconds; 0 until a sweep has read it.
+	expires int64
+	ticket  *Ticket
 }
 
 // fresh is an entry that is to be committed when its time has come.

@@ -83,6 +83,7 @@ type Store struct {
 	// shared: guarded by mu.
 	mu     sync.Mutex
 	expire func(user string, m Mail)
+	here   func(user, device string) bool
 }
 
 // Open opens or makes a data folder. A damaged shard is left alone and named
@@ -204,6 +205,13 @@ func (s *Store) OnExpire(f func(user string, m Mail)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expire = f
+}
+
+// Here sets who knows which devices are connected: they are not unlinked.
+func (s *Store) Here(f func(user, device string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.here = f
 }
 
 // Health is what an operator wants to know.

@@ -306,6 +306,57 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
+// After a restart it is known again when mail is old.
+func TestExpiryAfterRestart(t *testing.T) {
+	dir := t.TempDir()
+	s := withBob(t, dir, quiet)
+	k, _ := s.Put("bob", []string{"phone"}, mail(5), false)
+	wait(t, k)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(dir, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, c := range []struct {
+		later time.Duration
+		want  int
+	}{{0, 0}, {30 * time.Minute, 0}, {2 * time.Hour, 1}, {3 * time.Hour, 0}} {
+		if n, err := s.Sweep(time.Now().Add(c.later)); n != c.want || err != nil {
+			t.Fatal(c.later, n, err)
+		}
+	}
+}
+
+// A device that is connected all the time is not unlinked because its login
+// was long ago (DESIGN §4); one that is away is.
+func TestDeviceStays(t *testing.T) {
+	s := withBob(t, t.TempDir(), quiet)
+	defer s.Close()
+	start := time.Now()
+	for _, d := range []string{"phone", "laptop"} {
+		if _, err := s.SawDevice("bob", Device{ID: d, Resource: d, Since: start, Seen: start}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Here(func(user, device string) bool { return user == "bob" && device == "phone" })
+	for day := range 40 {
+		if _, err := s.Sweep(start.Add(time.Duration(day) * 24 * time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Here(func(string, string) bool { return false }) // it leaves after forty days
+	if _, err := s.Sweep(start.Add(45 * 24 * time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	l, err := s.Devices("bob")
+	if err != nil || len(l) != 1 || l[0].ID != "phone" {
+		t.Fatal(l, err)
+	}
+}
+
 func TestRecordsAndErasing(t *testing.T) {
 	dir := t.TempDir()
 	s := withBob(t, dir, quiet)

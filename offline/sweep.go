@@ -27,19 +27,42 @@ func (s *Store) Sweep(now time.Time) (expired int, err error) {
 		return expired, err
 	}
 	for _, u := range users {
-		devices, err := s.Devices(u)
-		if err != nil {
+		if err := s.sweepDevices(u, now); err != nil {
 			return expired, err
-		}
-		for _, d := range devices {
-			if now.Sub(d.Seen) > s.opt.DeviceTTL {
-				if err := s.DropDevice(u, d.ID); err != nil {
-					return expired, err
-				}
-			}
 		}
 	}
 	return expired, nil
+}
+
+// stillHere is how stale the date of a device may be that never logs out.
+const stillHere = 24 * time.Hour
+
+// sweepDevices unlinks devices that were away for too long. One that is here
+// all the time is seen, even if it logged in long ago.
+func (s *Store) sweepDevices(user string, now time.Time) error {
+	devices, err := s.Devices(user)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	here := s.here
+	s.mu.Unlock()
+	for _, d := range devices {
+		age := now.Sub(d.Seen)
+		switch {
+		case here != nil && here(user, d.ID):
+			if age > stillHere {
+				d.Seen = now
+				_, err = s.SawDevice(user, d)
+			}
+		case age > s.opt.DeviceTTL:
+			err = s.DropDevice(user, d.ID)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type late struct {
@@ -48,25 +71,39 @@ type late struct {
 	mail Mail
 }
 
-func (sh *shard) sweep(now time.Time) (int, error) {
-	var all []late
-	err := sh.db.View(func(tx *bbolt.Tx) error {
-		sh.mu.Lock()
-		var on []*entry
-		for _, e := range sh.entries {
-			if e.state == stored {
-				on = append(on, e)
-			}
+// late reads the mail whose time is up. Each mail is read once to learn when
+// that is, and not again before.
+func (sh *shard) late(now time.Time) (all []late, err error) {
+	var on []*entry
+	sh.mu.Lock()
+	for _, e := range sh.entries {
+		if e.state == stored && e.expires <= now.Unix() {
+			on = append(on, e)
 		}
-		sh.mu.Unlock()
+	}
+	sh.mu.Unlock()
+	if len(on) == 0 {
+		return nil, nil
+	}
+	return all, sh.db.View(func(tx *bbolt.Tx) error {
 		for _, e := range on {
 			user, m, err := sh.readFor(tx, e.place, e.slot)
-			if err == nil && !m.Expires.After(now) {
+			if err != nil {
+				continue
+			}
+			sh.mu.Lock()
+			e.expires = m.Expires.Unix()
+			sh.mu.Unlock()
+			if !m.Expires.After(now) {
 				all = append(all, late{e.place, user, m})
 			}
 		}
 		return nil
 	})
+}
+
+func (sh *shard) sweep(now time.Time) (int, error) {
+	all, err := sh.late(now)
 	if err != nil {
 		return 0, err
 	}

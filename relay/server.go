@@ -95,6 +95,7 @@ func New(o Options) (*Server, error) {
 	s.Disco(OnServer, xmpp.NSCarbons, xmpp.NSSID)
 	s.Disco(OnAccount, xmpp.NSSID)
 	o.Store.OnExpire(s.bounceExpired)
+	o.Store.Here(s.online)
 	return s, s.wakeParked()
 }
 
