@@ -19,6 +19,7 @@ type Limits struct {
 	PerAddress int            // the same, from one address; default 256
 	Sockets    int            // all of them; default: what the file limit leaves
 	Trusted    []netip.Prefix // not counted by address: proxies, measuring tools
+	Sessions   int            // of one account, parked ones as well; default 100
 }
 
 // filesKept are the files that sockets never get: the store's, and one for the
@@ -39,6 +40,9 @@ func (l *Limits) fill() {
 	l.Strangers = min(l.Strangers, max(16, l.Sockets/2))
 	if l.PerAddress == 0 {
 		l.PerAddress = 256
+	}
+	if l.Sessions == 0 {
+		l.Sessions = 100
 	}
 }
 

@@ -29,6 +29,9 @@ func (l *login) bind(c *xmpp.Conn, b xmpp.BindRequest) (xmpp.Bound, error) {
 	if err != nil {
 		return xmpp.Bound{}, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest) // RFC 6120 §7.7.2.1
 	}
+	if err := s.placeFor(jid.Local); err != nil {
+		return xmpp.Bound{}, err
+	}
 	firm, err := s.known(jid, device, chosen, b)
 	if err != nil {
 		return xmpp.Bound{}, err
@@ -84,6 +87,28 @@ func (s *Server) newSession(jid xmpp.JID, device string, firm bool) *Session {
 		s: s, jid: jid, full: jid.String(), user: jid.Local, device: device, firm: firm,
 		box: s.opt.Store.Mailbox(jid.Local, device), born: s.Now(), since: s.Now(), turn: 1,
 	}
+}
+
+// placeFor makes sure that the account may have one session more: the oldest that
+// is parked gives way, if need be (RFC 6120 §7.6.2.1).
+func (s *Server) placeFor(user string) error {
+	all := s.hub.of(user)
+	if len(all) < s.gate.lim.Sessions {
+		return nil
+	}
+	var first *Session
+	for _, x := range all {
+		x.mu.Lock()
+		if x.conn == nil && x.running == nil && (first == nil || x.since.Before(first.since)) {
+			first = x
+		}
+		x.mu.Unlock()
+	}
+	if first == nil {
+		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("the account has too many sessions")
+	}
+	first.end()
+	return nil
 }
 
 // known says whether this is a device, and notes it. Where nothing can be

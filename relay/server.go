@@ -26,6 +26,7 @@ type Options struct {
 	Park     time.Duration // how long a lost session may be resumed; default 10 min
 	KeepMail time.Duration // how long mail waits; default 30 days
 	Deadline time.Duration // from accept to bound; default 30 s
+	Stanza   time.Duration // from the first byte of a stanza to its last; default 2 min
 	Limits   Limits        // before login
 	Register func(iq *xmpp.Stanza) *xmpp.Element
 	Now      func() time.Time
@@ -108,6 +109,9 @@ func (o *Options) fill() {
 	}
 	if o.KeepMail == 0 {
 		o.KeepMail = 30 * 24 * time.Hour
+	}
+	if o.Stanza == 0 {
+		o.Stanza = 2 * time.Minute
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -203,6 +203,7 @@ func (x *Session) run(ctx context.Context, c *xmpp.Conn, turn int) {
 	handle := func(st *xmpp.Stanza) error { return refusal(x.handle(st)) }
 	fill := func(w *xmpp.Writer) error { return x.fill(w, turn) }
 	c.Replies(x.Push)
+	c.Hurry(x.s.opt.Stanza)
 	c.Wake()
 	if err := c.Run(ctx, handle, fill); err != nil {
 		x.s.opt.Log.Debug("stream ended", "acct", x.user, "err", err)

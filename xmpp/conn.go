@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -87,6 +88,22 @@ func (c *Conn) StreamID() string { return c.id }
 // Replies sets, before Run, who sends error replies: they are stanzas and must
 // be counted (XEP-0198 §4). False ends the stream.
 func (c *Conn) Replies(f func(*Element) bool) { c.reply = f }
+
+// Hurry sets, before Run, how long the peer may take to finish a stanza that it
+// has begun: until then we hold its bytes.
+func (c *Conn) Hurry(d time.Duration) {
+	c.dec.half = func(yes bool) {
+		end := time.Time{}
+		if yes {
+			end = time.Now().Add(d)
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.ending { // the farewell has its own
+			_ = c.nc.SetReadDeadline(end)
+		}
+	}
+}
 
 // Clean says, after Run, whether the peer closed its stream in good order: then
 // the session ends and cannot be resumed (XEP-0198 §5).
@@ -192,6 +209,8 @@ func (c *Conn) readLoop(handle func(*Stanza) error) error {
 			return nil
 		case err == nil:
 			err = c.guard(handle)
+		case c.dec.late && errors.Is(err, os.ErrDeadlineExceeded):
+			err = &StreamError{Cond: StreamConnectionTimeout, Text: "half a stanza came, and no more"}
 		}
 		if err != nil && !c.answer(&c.st, err) {
 			return err
@@ -343,51 +362,4 @@ func streamErrorBytes(e *StreamError) []byte {
 		b = k.Append(b, NSClient)
 	}
 	return append(b, "</stream:error>"...)
-}
-
-// A Ledger counts what was sent on a stream and not yet acked (XEP-0198 §4).
-// Counters wrap at 2^32.
-type Ledger struct {
-	acked uint32
-	tags  []uint64
-}
-
-// Sent notes one stanza and returns its number; the tag is the caller's.
-func (l *Ledger) Sent(tag uint64) uint32 {
-	l.tags = append(l.tags, tag)
-	return l.acked + uint32(len(l.tags))
-}
-
-// Acked takes the peer's h and returns the tags that it newly covers. An h
-// beyond what was sent ends the stream; an old one covers nothing.
-func (l *Ledger) Acked(h uint32) ([]uint64, error) {
-	n := h - l.acked
-	if n > uint32(len(l.tags)) {
-		if n > 1<<31 {
-			return nil, nil
-		}
-		app := El(NSSM, "handled-count-too-high", "h", itoa(int(h)), "send-count", itoa(int(l.Out())))
-		return nil, &StreamError{Cond: StreamUndefined, App: app}
-	}
-	got := l.tags[:n:n]
-	l.tags = l.tags[n:]
-	if len(l.tags) == 0 {
-		l.tags = nil
-	}
-	l.acked = h
-	return got, nil
-}
-
-// Waiting is how many stanzas are not acked.
-func (l *Ledger) Waiting() int { return len(l.tags) }
-
-// Out is the number of the stanza sent last.
-func (l *Ledger) Out() uint32 { return l.acked + uint32(len(l.tags)) }
-
-// Tags are those of the stanzas that are not acked, in order.
-func (l *Ledger) Tags() []uint64 { return append([]uint64(nil), l.tags...) }
-
-// Restore begins at a known state, after a resumption.
-func (l *Ledger) Restore(acked uint32, tags []uint64) {
-	l.acked, l.tags = acked, append([]uint64(nil), tags...)
 }

@@ -52,8 +52,10 @@ type Decoder struct {
 	head  Header
 	desk  *desk
 	skip  *skipper
-	drop  int  // bytes of the stanza returned last
-	ended bool // the peer closed its stream
+	drop  int            // bytes of the stanza returned last
+	ended bool           // the peer closed its stream
+	half  func(yes bool) // told when only a part of a stanza has come
+	late  bool           // it was told so
 	land  [64]byte
 }
 
@@ -104,6 +106,10 @@ func (d *Decoder) release() {
 
 // consume drops the stanza that was returned last.
 func (d *Decoder) consume() {
+	if d.late {
+		d.late = false
+		d.half(false)
+	}
 	if d.desk == nil || d.drop == 0 {
 		return
 	}
@@ -139,6 +145,10 @@ func (d *Decoder) fill() error {
 	k := d.desk
 	if cap(k.buf)-len(k.buf) < 512 {
 		k.room()
+	}
+	if d.half != nil && !d.late && (len(k.buf) > 0 || d.skip != nil) {
+		d.late = true
+		d.half(true)
 	}
 	free := k.buf[len(k.buf):cap(k.buf)]
 	n, err := d.r.Read(free)

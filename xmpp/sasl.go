@@ -364,6 +364,10 @@ func (a *accept) bindTwo(el *Element) (*Element, error) {
 	req.SM = sm != nil
 	req.SMResume = sm.Get("resume") == "true" || sm.Get("resume") == "1"
 	b, err := a.hooks.Bind(a.c, req)
+	var one *StanzaError
+	if errors.As(err, &one) && one.Cond == ResourceConstraint {
+		return nil, &StreamError{Cond: StreamResourceConstraint, Text: one.Text}
+	}
 	if err != nil {
 		return nil, &StreamError{Cond: StreamInternalError, Cause: err}
 	}

@@ -124,8 +124,11 @@ func talkOnce(s *stage, n int) error {
 		}
 		go func() {
 			_ = c.Run(ctx, func(st *xmpp.Stanza) error {
-				if st.Kind == xmpp.KindMessage {
+				switch {
+				case st.Kind == xmpp.KindMessage:
 					got <- st.ID
+				case st.Kind == xmpp.KindIQ && st.Type == "get": // its ack: it has no stream management
+					return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 				}
 				return nil
 			}, func(w *xmpp.Writer) error { w.Bytes([]byte(say)); say = ""; return nil })

@@ -102,3 +102,43 @@ func TestOthersFillNoOutbox(t *testing.T) {
 	p.act("login alice/a resume h=0")
 	p.act("alice/a < <iq type='get' id='1' from='bob@localhost/b'/>")
 }
+
+// TestHalfAndNoMore: who begins a stanza must finish it in time; who is idle
+// between stanzas may be so for ever, and who goes on sending is not hurried.
+func TestHalfAndNoMore(t *testing.T) {
+	p := newPlay(t)
+	p.close()
+	p.opt.Stanza = 200 * time.Millisecond
+	p.open()
+	r := p.rude(t, "", inside)
+	p.act("login bob/quiet")
+	if _, err := io.WriteString(r, "<message to='bob@localhost'><body>hal"); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if got := r.rest(); !strings.Contains(got, "<connection-timeout") || time.Since(start) > patience {
+		t.Errorf("after %v: %s", time.Since(start), got)
+	}
+	p.act(`bob/quiet > <iq type='get' id='1' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>
+		bob/quiet < <iq type='result' id='1'/>`)
+}
+
+// TestManySessions: an account has so many sessions and no more; the oldest that
+// is parked gives way.
+func TestManySessions(t *testing.T) {
+	p := newPlay(t)
+	p.close()
+	p.opt.Limits.Sessions = 3
+	p.open()
+	p.act(`login alice/a sm
+		login alice/b
+		login alice/c sm
+		login alice/d fails=resource-constraint
+		cut alice/c
+		cut alice/a
+		login alice/e
+		login alice/c resume h=0
+		login alice/a previd=alice/a fails
+		login alice/f fails=resource-constraint
+		login bob/x`)
+}
