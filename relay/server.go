@@ -55,6 +55,8 @@ type Server struct {
 
 	// Watchers lists who may see user's presence, Watched whom user sees.
 	Watchers, Watched func(user string) []xmpp.JID
+	// Groups lists the roster groups that user has put somebody in (RFC 6121 §2.1.2.6).
+	Groups func(user string, who xmpp.JID) []string
 
 	// shared: safe from anywhere, by type.
 	hub   *hub
@@ -83,6 +85,7 @@ func New(o Options) (*Server, error) {
 
 		Watchers: func(string) []xmpp.JID { return nil },
 		Watched:  func(string) []xmpp.JID { return nil },
+		Groups:   func(string, xmpp.JID) []string { return nil },
 	}
 	s.setup = &xmpp.Setup{
 		Domain: o.Domain, TLS: o.TLS, Log: o.Log, Lookup: s.lookup, Deadline: o.Deadline,

@@ -180,6 +180,10 @@ const (
 	NSPubsubErrors  = "http://jabber.org/protocol/pubsub#errors"
 	NSPubsubOptions = "http://jabber.org/protocol/pubsub#publish-options"
 
+	NSBookmarks    = "urn:xmpp:bookmarks:1"
+	NSBookmarksOld = "storage:bookmarks"
+	NSDisplayed    = "urn:xmpp:mds:displayed:0"
+
 	NSOmemoAxolotl = "eu.siacs.conversations.axolotl"
 	NSOmemo2       = "urn:xmpp:omemo:2"
 	NSSCE          = "urn:xmpp:sce:1"

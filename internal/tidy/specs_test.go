@@ -181,10 +181,12 @@ XEP-0199 2.0.1 XMPP Ping
 XEP-0202 2.0 Entity Time
 XEP-0203 2.0 Delayed Delivery
 XEP-0215 1.0.0 External Service Discovery
+XEP-0223 1.1.1 Persistent Storage of Private Data via PubSub
 XEP-0227 1.1 Portable Import/Export Format for XMPP-IM Servers
 XEP-0249 1.2 Direct MUC Invitations
 XEP-0280 1.0.1 Message Carbons
 XEP-0283 0.2.0 Moved
+XEP-0292 0.12.0 vCard4 Over XMPP
 XEP-0293 1.0.2 Jingle RTP Feedback Negotiation
 XEP-0294 1.1.2 Jingle RTP Header Extensions Negotiation
 XEP-0297 1.0 Stanza Forwarding
@@ -214,6 +216,7 @@ XEP-0398 1.0.0 User Avatar to vCard-Based Avatars Conversion
 XEP-0401 0.6.0 Ad-hoc Account Invitation Generation
 XEP-0402 1.2.0 PEP Native Bookmarks
 XEP-0410 1.1.0 MUC Self-Ping (Schrödinger's Chat)
+XEP-0411 1.1.0 Bookmarks Conversion
 XEP-0413 0.2.1 Order-By
 XEP-0420 0.5.0 Stanza Content Encryption
 XEP-0421 1.0.1 Occupant identifiers for semi-anonymous MUCs

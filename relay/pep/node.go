@@ -6,7 +6,8 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
-	"strconv"
+	"strings"
+	"time"
 
 	"sotto/offline"
 	"sotto/xmpp"
@@ -16,20 +17,52 @@ import (
 const (
 	nodesMax   = 200
 	itemsMax   = 256
-	payloadMax = 64 << 10
+	payloadMax = 128 << 10
+	nodeMax    = 1 << 20 // bytes, so that an answer with all of them is no flood
+	accountMax = 8 << 20
+	titleMax   = 256
+	groupsMax  = 50
 )
 
 // A config is how a node is set up (XEP-0060 §16.4.4).
 type config struct {
-	Access   string // open, presence, whitelist
+	Access   string // open, presence, roster, whitelist
 	MaxItems int
 	Persist  bool
-	Last     string // send_last_published_item
-	Next     uint64 // number of the next item
+	Last     string            // send_last_published_item
+	Next     uint64            // number of the next item
+	Bytes    int               `json:",omitempty"` // of all items
+	Title    string            `json:",omitempty"`
+	Type     string            `json:",omitempty"` // of the payloads
+	Expire   int               `json:",omitempty"` // seconds that an item is kept
+	Groups   []string          `json:",omitempty"` // who may see, by the roster model
+	Who      map[string]string `json:",omitempty"` // affiliations, by bare address
 }
 
-func fresh() config {
-	return config{Access: "presence", MaxItems: 1, Persist: true, Last: "on_sub_and_presence"}
+// fresh is a node whose maker says nothing about it. A client that publishes its
+// keys without options must not hide them (XEP-0384 §5.3.2), and what a person
+// keeps for himself is for nobody else (XEP-0223 §3).
+func fresh(node string) config {
+	c := config{Access: "presence", MaxItems: 1, Persist: true, Last: "on_sub_and_presence"}
+	switch {
+	case strings.HasPrefix(node, xmpp.NSOmemoAxolotl+"."), strings.HasPrefix(node, xmpp.NSOmemo2+":"):
+		c.Access = "open"
+		if node == xmpp.NSOmemo2+":bundles" {
+			c.MaxItems = itemsMax
+		}
+	case node == xmpp.NSBookmarks, node == xmpp.NSDisplayed:
+		c.Access, c.MaxItems, c.Last = "whitelist", itemsMax, "never"
+	case node == xmpp.NSBookmarksOld:
+		c.Access = "whitelist"
+	}
+	return c
+}
+
+// same compares two configurations.
+func (c *config) same(d *config) bool {
+	a, err1 := json.Marshal(c)
+	b, err2 := json.Marshal(d)
+	return err1 == nil && err2 == nil && string(a) == string(b)
 }
 
 // An item is one published thing; Seq is its place in time.
@@ -37,6 +70,7 @@ type item struct {
 	ID  string
 	Seq uint64
 	XML string
+	At  int64 `json:",omitempty"` // when it was published, where items expire
 }
 
 func loadConfig(r *offline.Records, node string) (c config, ok bool) {
@@ -63,79 +97,18 @@ func items(r *offline.Records, node string) (all []item) {
 	return all
 }
 
+// unexpired are the items that are still to be shown (XEP-0060 §16.4.4 item_expire).
+func (c *config) unexpired(all []item, now time.Time) []item {
+	if c.Expire == 0 {
+		return all
+	}
+	return slices.DeleteFunc(all, func(i item) bool { return now.Unix()-i.At >= int64(c.Expire) })
+}
+
 func (i *item) element(ns string) *xmpp.Element {
 	el := xmpp.El(ns, "item", "id", i.ID)
 	if k, err := xmpp.Parse([]byte(i.XML), xmpp.NSClient); i.XML != "" && err == nil {
 		el.Add(k)
 	}
 	return el
-}
-
-const nodeConfig = xmpp.NSPubsub + "#node_config"
-
-// form shows the configuration (XEP-0060 §8.2).
-func (c *config) form() *xmpp.Element {
-	x := xmpp.El(xmpp.NSData, "x", "type", "form")
-	field := func(name, typ, value string) {
-		x.Add(xmpp.El(xmpp.NSData, "field", "var", name, "type", typ).Add(xmpp.El(xmpp.NSData, "value").WithText(value)))
-	}
-	field("FORM_TYPE", "hidden", nodeConfig)
-	field("pubsub#access_model", "list-single", c.Access)
-	field("pubsub#max_items", "text-single", strconv.Itoa(c.MaxItems))
-	field("pubsub#persist_items", "boolean", bit(c.Persist))
-	field("pubsub#send_last_published_item", "list-single", c.Last)
-	return x
-}
-
-func bit(b bool) string {
-	if b {
-		return "1"
-	}
-	return "0"
-}
-
-// read takes the fields that a form sets. Fields that we do not keep are
-// passed over in a configuration, but a precondition on one cannot hold.
-func (c *config) read(form *xmpp.Element, strict bool) error {
-	for _, f := range form.Children() {
-		v := f.Child(xmpp.NSData, "value").Text()
-		switch f.Get("var") {
-		case "FORM_TYPE", "":
-		case "pubsub#access_model":
-			if v != "open" && v != "presence" && v != "whitelist" {
-				return xmpp.Refuse(xmpp.Modify, xmpp.NotAcceptable).Say("access models are open, presence and whitelist")
-			}
-			c.Access = v
-		case "pubsub#max_items":
-			n, err := strconv.Atoi(v)
-			if v == "max" {
-				n, err = itemsMax, nil
-			}
-			if err != nil || n < 1 {
-				return xmpp.Refuse(xmpp.Modify, xmpp.NotAcceptable)
-			}
-			c.MaxItems = min(n, itemsMax)
-		case "pubsub#persist_items":
-			c.Persist = v == "1" || v == "true"
-		case "pubsub#send_last_published_item":
-			if v != "never" && v != "on_sub" && v != "on_sub_and_presence" {
-				return xmpp.Refuse(xmpp.Modify, xmpp.NotAcceptable)
-			}
-			c.Last = v
-		case "pubsub#deliver_payloads", "pubsub#notify_retract", "pubsub#deliver_notifications":
-			if strict && v != "1" && v != "true" {
-				return unmet()
-			}
-		default:
-			if strict {
-				return unmet()
-			}
-		}
-	}
-	return nil
-}
-
-// unmet is XEP-0060 §7.1.5.
-func unmet() error {
-	return xmpp.Refuse(xmpp.Cancel, xmpp.Conflict).With(xmpp.El(xmpp.NSPubsubErrors, "precondition-not-met"))
 }

@@ -18,19 +18,50 @@ func (p *pep) announce(user, node string, c *config, change *xmpp.Element) {
 	p.tell(user, node, c, xmpp.El(xmpp.NSPubsubEvent, "items", "node", node).Add(change))
 }
 
-// tell sends an event to who wants it and may have it (XEP-0163 §4).
+// tell sends an event to who wants it and may have it (XEP-0163 §4): contacts
+// by their capabilities, and those who subscribed (XEP-0060 §6.1).
 func (p *pep) tell(user, node string, c *config, what *xmpp.Element) {
+	var subs []xmpp.JID
+	err := p.s.Store().View(user, func(rec *offline.Records) error {
+		subs = subscribers(rec, node)
+		return nil
+	})
+	if err != nil {
+		p.s.Log().Error("subscribers", "err", err)
+	}
+	p.tellThese(user, node, c, what, subs)
+}
+
+func (p *pep) tellThese(user, node string, c *config, what *xmpp.Element, subs []xmpp.JID) {
 	own := xmpp.JID{Local: user, Domain: p.s.Domain()}
+	told := map[*relay.Session]bool{}
 	for _, who := range append(p.s.Watchers(user), own) {
-		if !p.s.Local(who) || p.allowed(who, user, c) != nil || p.s.Blocks(user, who) || p.s.Blocks(who.Local, own) {
+		if !p.mayHear(who, user, c) {
 			continue
 		}
 		for _, x := range p.s.Sessions(who.Local) {
-			if p.wanted(x, node) {
+			if p.wanted(x, node) && !told[x] {
+				told[x] = true
 				x.Push(event(own, x, what))
 			}
 		}
 	}
+	for _, who := range subs {
+		if !p.mayHear(who, user, c) {
+			continue
+		}
+		for _, x := range p.s.Sessions(who.Local) {
+			if (who.IsBare() && x.Available() || who == x.JID()) && !told[x] {
+				told[x] = true
+				x.Push(event(own, x, what))
+			}
+		}
+	}
+}
+
+func (p *pep) mayHear(who xmpp.JID, user string, c *config) bool {
+	own := xmpp.JID{Local: user, Domain: p.s.Domain()}
+	return p.s.Local(who) && p.allowed(who, user, c) == nil && !p.s.Blocks(user, who) && !p.s.Blocks(who.Local, own)
 }
 
 func event(from xmpp.JID, to *relay.Session, what *xmpp.Element) *xmpp.Element {
@@ -112,10 +143,10 @@ func (p *pep) last(x *relay.Session, who xmpp.JID, nodes, old map[string]bool) {
 	err := p.s.Store().View(who.Local, func(rec *offline.Records) error {
 		for node := range nodes {
 			c, ok := loadConfig(rec, node)
-			if !ok || old[node] || c.Last == "never" {
+			if !ok || old[node] || c.Last != "on_sub_and_presence" {
 				continue
 			}
-			if l := items(rec, node); len(l) > 0 {
+			if l := c.unexpired(items(rec, node), p.s.Now()); len(l) > 0 {
 				it := l[len(l)-1].element(xmpp.NSPubsubEvent)
 				all = append(all, newest{c, xmpp.El(xmpp.NSPubsubEvent, "items", "node", node).Add(it)})
 			}

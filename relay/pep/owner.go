@@ -44,11 +44,18 @@ func (p *pep) retract(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error)
 	if id == "" {
 		return nil, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest).With(xmpp.El(xmpp.NSPubsubErrors, "item-required"))
 	}
-	c, err := p.edit(r, el, func(rec *offline.Records, node string, _ *config) error {
+	c, err := p.edit(r, el, func(rec *offline.Records, node string, c *config) error {
 		if rec.Get("pep/"+node, id) == nil {
 			return xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
 		}
+		c.Bytes = 0
+		for _, i := range items(rec, node) {
+			if i.ID != id {
+				c.Bytes += len(i.XML)
+			}
+		}
 		rec.Delete("pep/"+node, id)
+		saveConfig(rec, node, *c)
 		return nil
 	})
 	if err == nil {
@@ -59,20 +66,27 @@ func (p *pep) retract(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error)
 
 // remove is XEP-0060 §8.4, purge §8.5.
 func (p *pep) remove(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error) {
+	var subs []xmpp.JID
 	c, err := p.edit(r, el, func(rec *offline.Records, node string, _ *config) error {
+		subs = subscribers(rec, node)
+		for _, j := range subs {
+			rec.Delete("pepsub/"+node, j.String())
+		}
 		empty(rec, node)
 		rec.Delete("pepnode", node)
 		return nil
 	})
 	if err == nil {
-		p.tell(r.From.Local, el.Get("node"), &c, xmpp.El(xmpp.NSPubsubEvent, "delete", "node", el.Get("node")))
+		p.tellThese(r.From.Local, el.Get("node"), &c, xmpp.El(xmpp.NSPubsubEvent, "delete", "node", el.Get("node")), subs)
 	}
 	return nil, err
 }
 
 func (p *pep) purge(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error) {
-	c, err := p.edit(r, el, func(rec *offline.Records, node string, _ *config) error {
+	c, err := p.edit(r, el, func(rec *offline.Records, node string, c *config) error {
 		empty(rec, node)
+		c.Bytes = 0
+		saveConfig(rec, node, *c)
 		return nil
 	})
 	if err == nil {
@@ -103,6 +117,12 @@ func (p *pep) showConfig(r *relay.Request, el *xmpp.Element) (*xmpp.Element, err
 		xmpp.El(xmpp.NSPubsubOwner, "configure", "node", el.Get("node")).Add(c.form())), nil
 }
 
+// showDefault is XEP-0060 §8.3.
+func (p *pep) showDefault(_ *relay.Request, _ *xmpp.Element) (*xmpp.Element, error) {
+	c := fresh("")
+	return xmpp.El(xmpp.NSPubsubOwner, "pubsub").Add(xmpp.El(xmpp.NSPubsubOwner, "default").Add(c.form())), nil
+}
+
 // setConfig is XEP-0060 §8.2.4; a smaller max_items drops the oldest.
 func (p *pep) setConfig(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error) {
 	form := el.Child(xmpp.NSData, "x")
@@ -113,12 +133,13 @@ func (p *pep) setConfig(r *relay.Request, el *xmpp.Element) (*xmpp.Element, erro
 		if err := c.read(form, false); err != nil {
 			return err
 		}
-		saveConfig(rec, node, *c)
 		all := items(rec, node)
 		for len(all) > c.MaxItems {
 			rec.Delete("pep/"+node, all[0].ID)
+			c.Bytes -= len(all[0].XML)
 			all = all[1:]
 		}
+		saveConfig(rec, node, *c)
 		return nil
 	})
 	return nil, err

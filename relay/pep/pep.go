@@ -31,10 +31,11 @@ func Add(s *relay.Server) {
 	s.Disco(relay.OnAccount, xmpp.NSPubsub)
 	s.Disco(relay.OnServer, xmpp.NSPubsub)
 	for _, f := range []string{
-		"access-open", "access-presence", "access-whitelist", "auto-create", "auto-subscribe", "config-node",
+		"access-open", "access-presence", "access-roster", "access-whitelist", "auto-create", "auto-subscribe", "config-node",
 		"config-node-max", "create-and-configure", "create-nodes", "delete-items", "delete-nodes", "filtered-notifications",
-		"item-ids", "last-published", "multi-items", "persistent-items", "presence-notifications", "publish",
-		"publish-options", "purge-nodes", "retract-items", "retrieve-items",
+		"item-ids", "last-published", "manage-subscriptions", "member-affiliation", "modify-affiliations", "multi-items",
+		"outcast-affiliation", "persistent-items", "presence-notifications", "publish", "publish-options", "purge-nodes",
+		"retract-items", "retrieve-affiliations", "retrieve-default", "retrieve-items", "retrieve-subscriptions", "subscribe",
 	} {
 		s.Disco(relay.OnAccount, xmpp.NSPubsub+"#"+f)
 		s.Disco(relay.OnServer, xmpp.NSPubsub+"#"+f) // clients look there, too (XEP-0163 §6.1)
@@ -49,14 +50,24 @@ type verb func(p *pep, r *relay.Request, el *xmpp.Element) (*xmpp.Element, error
 func (p *pep) pubsub(r *relay.Request) (*xmpp.Element, error) {
 	return p.dispatch(r, map[string]verb{
 		"set publish": (*pep).publish, "set retract": (*pep).retract, "set create": (*pep).create, "get items": (*pep).get,
+		"set subscribe": (*pep).subscribe, "set unsubscribe": (*pep).unsubscribe,
+		"get subscriptions": (*pep).subscriptions, "get affiliations": (*pep).affiliations,
 	})
 }
 
 func (p *pep) owner(r *relay.Request) (*xmpp.Element, error) {
 	return p.dispatch(r, map[string]verb{
 		"get configure": (*pep).showConfig, "set configure": (*pep).setConfig, "set delete": (*pep).remove, "set purge": (*pep).purge,
+		"get default": (*pep).showDefault, "get subscriptions": (*pep).subscribers, "set subscriptions": (*pep).setSubscribers,
+		"get affiliations": (*pep).affiliated, "set affiliations": (*pep).setAffiliated,
 	})
 }
+
+// forAll are the verbs that anybody may try; wide ones need no node.
+var (
+	forAll = []string{"items", "subscribe", "unsubscribe", "subscriptions", "affiliations"}
+	wide   = []string{"subscriptions", "affiliations"}
+)
 
 func (p *pep) dispatch(r *relay.Request, verbs map[string]verb) (*xmpp.Element, error) {
 	if r.ToServer() {
@@ -67,10 +78,11 @@ func (p *pep) dispatch(r *relay.Request, verbs map[string]verb) (*xmpp.Element, 
 		if f == nil {
 			continue
 		}
-		if k.Name.Local != "items" && !r.Own() {
+		if !r.Own() && (k.Name.Space == xmpp.NSPubsubOwner || !slices.Contains(forAll, k.Name.Local)) {
 			return nil, xmpp.Refuse(xmpp.Auth, xmpp.Forbidden)
 		}
-		if node := k.Get("node"); node == "" || len(node) > 1023 {
+		all := k.Name.Local == "default" || k.Name.Space == xmpp.NSPubsub && slices.Contains(wide, k.Name.Local)
+		if node := k.Get("node"); node == "" && !all || len(node) > 1023 {
 			return nil, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest).With(xmpp.El(xmpp.NSPubsubErrors, "nodeid-required"))
 		}
 		return f(p, r, k)
@@ -117,20 +129,58 @@ func (p *pep) store(rec *offline.Records, node string, it *item, options *xmpp.E
 	}
 	c.Next++
 	it.Seq = c.Next
-	saveConfig(rec, node, c)
 	if !c.Persist {
+		saveConfig(rec, node, c)
 		return c, nil
 	}
-	old := slices.DeleteFunc(items(rec, node), func(o item) bool { return o.ID == it.ID })
-	for len(old) >= c.MaxItems {
-		rec.Delete("pep/"+node, old[0].ID)
-		old = old[1:]
+	now := p.s.Now()
+	if c.Expire > 0 {
+		it.At = now.Unix()
 	}
+	old := slices.DeleteFunc(items(rec, node), func(o item) bool { return o.ID == it.ID })
+	live := c.unexpired(slices.Clone(old), now)
+	live = live[max(0, len(live)-c.MaxItems+1):]
+	keep := map[string]bool{}
+	size := len(it.XML)
+	for i := range live {
+		keep[live[i].ID] = true
+		size += len(live[i].XML)
+	}
+	if err := room(rec, node, &c, size); err != nil {
+		return c, err
+	}
+	for i := range old {
+		if !keep[old[i].ID] {
+			rec.Delete("pep/"+node, old[i].ID)
+		}
+	}
+	saveConfig(rec, node, c)
 	b, err := json.Marshal(it)
 	if err == nil {
 		rec.Put("pep/"+node, it.ID, b)
 	}
 	return c, err
+}
+
+// room notes how large a node is, or refuses what would be too much.
+func room(rec *offline.Records, node string, c *config, size int) error {
+	grows := size > c.Bytes
+	c.Bytes = size
+	if !grows {
+		return nil
+	}
+	all := size
+	rec.Each("pepnode", func(name string, v []byte) bool {
+		var o config
+		if name != node && json.Unmarshal(v, &o) == nil {
+			all += o.Bytes
+		}
+		return true
+	})
+	if size > nodeMax || all > accountMax {
+		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("too much is published; take something back first")
+	}
+	return nil
 }
 
 // ready gives the node's configuration, making the node if need be.
@@ -141,12 +191,12 @@ func (p *pep) ready(rec *offline.Records, node string, options *xmpp.Element) (c
 		if err := want.read(options, true); err != nil {
 			return c, err
 		}
-		if want != c {
+		if !want.same(&c) {
 			return c, unmet()
 		}
 		return c, nil
 	}
-	c = fresh()
+	c = fresh(node)
 	n := 0
 	rec.Each("pepnode", func(string, []byte) bool { n++; return true })
 	if n >= nodesMax {
@@ -165,7 +215,7 @@ func (p *pep) get(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error) {
 		if c, ok = loadConfig(rec, node); !ok {
 			return xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
 		}
-		all = items(rec, node)
+		all = c.unexpired(items(rec, node), p.s.Now())
 		return nil
 	})
 	if err == nil { // outside of View: one view inside another can lock up
@@ -192,14 +242,25 @@ func (p *pep) get(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error) {
 
 // allowed is the access model (XEP-0060 §4.5).
 func (p *pep) allowed(who xmpp.JID, user string, c *config) error {
+	part := c.Who[who.Bare().String()]
 	switch {
-	case p.s.Local(who) && who.Local == user, c.Access == "open":
+	case p.s.Local(who) && who.Local == user:
+		return nil
+	case part == "outcast":
+		return xmpp.Refuse(xmpp.Auth, xmpp.Forbidden) // §4.1
+	case c.Access == "open", part == "member":
 		return nil
 	case c.Access == "presence":
 		if p.s.MaySee(who, user) {
 			return nil
 		}
 		return xmpp.Refuse(xmpp.Auth, xmpp.NotAuthorized).With(xmpp.El(xmpp.NSPubsubErrors, "presence-subscription-required"))
+	case c.Access == "roster":
+		in := p.s.Groups(user, who)
+		if p.s.MaySee(who, user) && slices.ContainsFunc(c.Groups, func(g string) bool { return slices.Contains(in, g) }) {
+			return nil
+		}
+		return xmpp.Refuse(xmpp.Auth, xmpp.NotAuthorized).With(xmpp.El(xmpp.NSPubsubErrors, "not-in-roster-group"))
 	}
 	return xmpp.Refuse(xmpp.Cancel, xmpp.NotAllowed).With(xmpp.El(xmpp.NSPubsubErrors, "closed-node"))
 }

@@ -31,6 +31,7 @@ func Add(s *relay.Server) {
 	s.MaySee = r.maySee
 	s.Watchers = func(user string) []xmpp.JID { return r.contacts(user, func(i *item) bool { return i.From }) }
 	s.Watched = func(user string) []xmpp.JID { return r.contacts(user, func(i *item) bool { return i.To }) }
+	s.Groups = r.groups
 	s.StreamFeature(func() []*xmpp.Element {
 		return []*xmpp.Element{xmpp.El(xmpp.NSRosterVer, "ver"), xmpp.El(xmpp.NSPreApprove, "sub")}
 	})
@@ -78,6 +79,19 @@ func (r *roster) items(user string) (all []item, ver string, err error) {
 		return nil
 	})
 	return all, ver, err
+}
+
+// groups are those of one contact.
+func (r *roster) groups(user string, who xmpp.JID) (all []string) {
+	err := r.s.Store().View(user, func(rec *offline.Records) error {
+		i := load(rec, who.Bare().String())
+		all = i.Groups
+		return nil
+	})
+	if err != nil {
+		r.s.Log().Error("roster", "err", err)
+	}
+	return all
 }
 
 // edit changes one contact. push then shows the owner's clients how it is now;
