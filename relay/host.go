@@ -3,6 +3,11 @@
 package relay
 
 import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+
 	"sotto/offline"
 	"sotto/xmpp"
 )
@@ -78,4 +83,69 @@ func (s *Server) deliver(el *xmpp.Element, to xmpp.JID, devices []string, cause 
 	}
 	m := &offline.Mail{From: el.Get("from"), ID: el.Get("id"), Body: el.Set("to", to.String()).Bytes()}
 	return s.mail(cause, to.Local, way, m, p)
+}
+
+// HandleHTTP gives a path of our HTTPS to h, by the patterns of http.ServeMux.
+func (s *Server) HandleHTTP(pattern string, h http.HandlerFunc) { s.http.HandleFunc(pattern, h) }
+
+// HTTP answers requests.
+func (s *Server) HTTP() http.Handler { return s.http }
+
+// URL is where clients reach HTTP; empty: they cannot.
+func (s *Server) URL() string { return s.opt.URL }
+
+// A Guest is one socket, or what stands for one, from accept to its end. It
+// counts in the gate, and may be sent away until it has logged in.
+type Guest struct {
+	s    *Server
+	v    *guest
+	life context.Context
+	once sync.Once
+}
+
+// Enter lets a guest in, or says why not.
+func (s *Server) Enter(ctx context.Context, addr net.Addr) (*Guest, *xmpp.StreamError) {
+	life, evict := context.WithCancelCause(ctx)
+	v, no := s.gate.enter(addr, evict)
+	if no != nil {
+		evict(no)
+		return nil, no
+	}
+	s.conns.Add(1)
+	return &Guest{s: s, v: v, life: life}, nil
+}
+
+// Life ends when the guest is sent away.
+func (g *Guest) Life() context.Context { return g.life }
+
+// Leave ends a guest's stay; it may be called again.
+func (g *Guest) Leave() {
+	g.once.Do(func() {
+		g.v.evict(nil)
+		g.s.gate.leave(g.v)
+		g.s.conns.Done()
+	})
+}
+
+// Stream serves a stream up to its login; then the session goes on by itself.
+func (g *Guest) Stream(ctx context.Context, nc net.Conn, direct bool) {
+	s := g.s
+	in := &login{s: s}
+	c, err := xmpp.Accept(g.life, nc, direct, s.setup, xmpp.Hooks{Bind: in.bind, Resume: in.resume})
+	g.v.evict(nil)
+	if err != nil {
+		s.opt.Log.Debug("login", "conn", nc.RemoteAddr().String(), "err", err)
+		if in.x != nil {
+			in.x.lost(in.turn, false)
+		}
+		g.Leave()
+		return
+	}
+	s.gate.welcome(g.v)
+	go g.stay(ctx, in.x, c, in.turn) // on a stack that no login has made large
+}
+
+func (g *Guest) stay(ctx context.Context, x *Session, c *xmpp.Conn, turn int) {
+	defer g.Leave()
+	x.run(ctx, c, turn)
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -29,6 +30,7 @@ type Options struct {
 	Stanza   time.Duration // from the first byte of a stanza to its last; default 2 min
 	Limits   Limits        // before login
 	Register func(iq *xmpp.Stanza) *xmpp.Element
+	URL      string // of our HTTPS, without a slash at the end; empty: there is none
 	Now      func() time.Time
 }
 
@@ -47,6 +49,7 @@ type Server struct {
 	deleted  []func(user string)
 	revived  []func(x *Session)
 	features []func() []*xmpp.Element
+	http     *http.ServeMux
 
 	// Blocks says whether user refuses j (XEP-0191 §3).
 	Blocks func(user string, j xmpp.JID) bool
@@ -79,7 +82,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		opt: o, domain: host, hub: newHub(), gate: newGate(o.Limits, o.Now),
 		handlers: map[xmpp.Name]Handler{}, hosts: map[string]Host{}, open: map[net.Listener]struct{}{},
-		disco:  map[Where]*place{OnServer: {}, OnAccount: {}},
+		disco: map[Where]*place{OnServer: {}, OnAccount: {}}, http: http.NewServeMux(),
 		Blocks: func(string, xmpp.JID) bool { return false },
 		MaySee: func(w xmpp.JID, user string) bool { return w.Local == user },
 
@@ -142,6 +145,28 @@ func (s *Server) Local(j xmpp.JID) bool { return j.Domain == s.domain.Domain }
 // Serve accepts sockets until the listener closes. direct means TLS from the
 // first byte (XEP-0368).
 func (s *Server) Serve(ctx context.Context, l net.Listener, direct bool) error {
+	return s.accept(ctx, l, func(nc net.Conn, g *Guest, no *xmpp.StreamError) {
+		if no != nil {
+			s.setup.TurnAway(nc, direct, no)
+			return
+		}
+		go g.Stream(ctx, nc, direct)
+	})
+}
+
+// ServeGuests accepts sockets that begin as something else than a stream; take
+// must not block, and end the guest's stay.
+func (s *Server) ServeGuests(ctx context.Context, l net.Listener, take func(net.Conn, *Guest)) error {
+	return s.accept(ctx, l, func(nc net.Conn, g *Guest, no *xmpp.StreamError) {
+		if no != nil {
+			nc.Close()
+			return
+		}
+		take(nc, g)
+	})
+}
+
+func (s *Server) accept(ctx context.Context, l net.Listener, take func(net.Conn, *Guest, *xmpp.StreamError)) error {
 	if !s.addListener(l) {
 		return net.ErrClosed
 	}
@@ -164,15 +189,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, direct bool) error {
 			}
 			continue
 		}
-		life, evict := context.WithCancelCause(ctx)
-		v, no := s.gate.enter(nc.RemoteAddr(), evict)
-		if no != nil {
-			evict(no)
-			s.setup.TurnAway(nc, direct, no)
-			continue
-		}
-		s.conns.Add(1)
-		go s.one(ctx, life, nc, direct, v)
+		g, no := s.Enter(ctx, nc.RemoteAddr())
+		take(nc, g, no)
 	}
 }
 
@@ -186,30 +204,6 @@ func (s *Server) breathe(ctx context.Context, err error) bool {
 	case <-time.After(50 * time.Millisecond):
 		return true
 	}
-}
-
-// one serves one socket; life ends when its guest is sent away before login.
-func (s *Server) one(ctx, life context.Context, nc net.Conn, direct bool, v *guest) {
-	in := &login{s: s}
-	c, err := xmpp.Accept(life, nc, direct, s.setup, xmpp.Hooks{Bind: in.bind, Resume: in.resume})
-	v.evict(nil)
-	if err != nil {
-		s.opt.Log.Debug("login", "conn", nc.RemoteAddr().String(), "err", err)
-		if in.x != nil {
-			in.x.lost(in.turn, false)
-		}
-		s.gate.leave(v)
-		s.conns.Done()
-		return
-	}
-	s.gate.welcome(v)
-	go s.stay(ctx, in.x, c, in.turn, v) // on a stack that no login has made large
-}
-
-func (s *Server) stay(ctx context.Context, x *Session, c *xmpp.Conn, turn int, v *guest) {
-	defer s.conns.Done()
-	defer s.gate.leave(v)
-	x.run(ctx, c, turn)
 }
 
 // Shutdown closes listeners and streams; mail that waits is on disk already.

@@ -113,6 +113,7 @@ func Accept(ctx context.Context, nc net.Conn, direct bool, s *Setup, h Hooks) (*
 	}
 	_ = a.c.nc.SetDeadline(time.Time{})
 	a.c.dec.SetLimits(AfterAuth)
+	a.expect(false, AfterAuth)
 	return a.c, nil
 }
 
@@ -166,6 +167,8 @@ func (a *accept) drive() error {
 			return err
 		}
 		a.state = Secured
+	} else if a.secured() {
+		a.state = Secured
 	}
 	for a.state != Ready {
 		if err := a.stream(); err != nil {
@@ -190,6 +193,7 @@ func (a *accept) drive() error {
 // stream reads the client's header and answers with ours and the features.
 func (a *accept) stream() error {
 	a.opened = false
+	a.expect(true, BeforeAuth)
 	h, err := a.c.dec.Header()
 	bad := err
 	if bad == nil {

@@ -4,8 +4,12 @@ package xmpp
 
 import (
 	"bytes"
+	"crypto/tls"
 	"io"
+	"net"
 	"sync"
+
+	"sotto/xmpp/wire"
 )
 
 // Limits bound what a peer may make us hold (DESIGN §6).
@@ -73,6 +77,19 @@ const deskKeeps = 64 << 10
 
 // NewDecoder reads a stream from r.
 func NewDecoder(r io.Reader, l Limits) *Decoder { return &Decoder{r: r, lim: l} }
+
+// First is the length of the one element that b begins with, checked as the
+// decoder does it; 0 when b holds only a part of it.
+func First(b []byte, l Limits) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	if b[0] != '<' || len(b) > 1 && b[1] == '/' {
+		return 0, errSyntax
+	}
+	var c scan
+	return c.more(b, &l, &Header{NS: NSClient})
+}
 
 // SetLimits changes the limits from the next stanza on.
 func (d *Decoder) SetLimits(l Limits) { d.lim = l }
@@ -320,4 +337,42 @@ func (h *Header) check(b []byte, t *tag) error {
 		return &StreamError{Cond: StreamInvalidNamespace}
 	}
 	return nil
+}
+
+// Framed is a connection that carries each element in a frame of its own
+// (RFC 7395 §3.3), behind TLS that is up already. It reads and writes as a
+// stream does, and never reads beyond a frame.
+type Framed interface {
+	net.Conn
+	TLS() *tls.ConnectionState      // nil: nothing that a login could be bound to
+	Expect(header bool, lim Limits) // what comes next: a header, or anything else
+}
+
+// expect tells a framed connection what may come.
+func (a *accept) expect(header bool, l Limits) {
+	if f, ok := a.c.nc.(Framed); ok {
+		f.Expect(header, l)
+	}
+}
+
+// secured says whether TLS is up before we see the first byte: HTTPS made it,
+// alone or for both (XEP-0368 §4).
+func (a *accept) secured() bool {
+	var cs *tls.ConnectionState
+	switch c := a.c.nc.(type) {
+	case Framed:
+		cs = c.TLS()
+	case *tls.Conn:
+		s := c.ConnectionState()
+		cs = &s
+		if w, ok := c.NetConn().(*wire.Conn); ok {
+			a.c.dec.wait = w.Wait
+		}
+	default:
+		return false
+	}
+	if cs != nil {
+		a.bindings = bindings(cs, a.setup.shown())
+	}
+	return true
 }

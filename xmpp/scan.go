@@ -214,9 +214,9 @@ func (s *scan) declare(b []byte, depth int, l *Limits) error {
 }
 
 // checkBind is Namespaces in XML §3 and §5; a namespace name with an escape in
-// it is refused, for parsers differ on it.
+// it, or with what we would have to escape, is refused, for parsers differ on it.
 func checkBind(prefix, uri []byte) error {
-	if bytes.IndexByte(uri, '&') >= 0 || bytes.ContainsAny(uri, "\t\r\n ") {
+	if bytes.ContainsAny(uri, "&<>'\"\t\r\n ") {
 		return errBadPrefix
 	}
 	isXML := string(uri) == NSXML

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"reflect"
 	"strings"
@@ -24,6 +26,8 @@ type Config struct {
 	Data      string   `toml:"data" doc:"Folder with everything durable. Back this up, nothing else."`
 	Listen    []string `toml:"listen" doc:"Addresses for clients that begin with STARTTLS."`
 	ListenTLS []string `toml:"listen_tls" doc:"Addresses for clients with TLS from the first byte."`
+	HTTPS     []string `toml:"listen_https" doc:"Addresses for WebSockets and all else that is HTTPS; clients that ask for xmpp-client by ALPN get a stream. None: it is off, but sottod dev without a file opens 127.0.0.1:5443."`
+	URL       string   `toml:"url" doc:"How clients reach listen_https, as https://chat.example. Empty: the domain, and the port of the first address."`
 	Cert      string   `toml:"cert" doc:"Certificate chain, PEM. Empty: a local authority makes one in the data folder."`
 	Key       string   `toml:"key" doc:"Private key of the certificate, PEM."`
 	E2E       string   `toml:"e2e" doc:"required: only end-to-end encrypted messages are taken. optional: readable ones, too."`
@@ -83,6 +87,9 @@ func (c *Config) check() error {
 			return fmt.Errorf("%s is %q; write a time like 720h or 10m", name, v)
 		}
 	}
+	if u, err := url.Parse(c.URL); c.URL != "" && (err != nil || u.Scheme != "https" || u.Host == "" || strings.HasSuffix(c.URL, "/")) {
+		return fmt.Errorf("url is %q; write it like https://chat.example, with no slash at the end", c.URL)
+	}
 	if c.Strangers < 16 || c.PerSource < 1 {
 		return errors.New("strangers must be at least 16, strangers_per_address at least 1")
 	}
@@ -92,6 +99,17 @@ func (c *Config) check() error {
 		}
 	}
 	return nil
+}
+
+// webURL is where clients reach our HTTPS; empty: nowhere.
+func (c *Config) webURL() string {
+	if c.URL != "" || len(c.HTTPS) == 0 {
+		return c.URL
+	}
+	if _, port, err := net.SplitHostPort(c.HTTPS[0]); err == nil && port != "443" {
+		return "https://" + c.Domain + ":" + port
+	}
+	return "https://" + c.Domain
 }
 
 // limits are checked already.

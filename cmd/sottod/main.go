@@ -82,6 +82,9 @@ func (c *cli) do(command string) error {
 	case "run":
 		return runServer(conf, func(*server) {})
 	case "dev":
+		if c.Config == "" {
+			conf.HTTPS = []string{"127.0.0.1:5443"}
+		}
 		return runServer(conf, func(s *server) {
 			if err := s.dev(); err != nil {
 				fmt.Fprintln(os.Stderr, "sottod:", err)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	"sotto/relay"
 	"sotto/relay/account"
 	"sotto/relay/all"
+	"sotto/relay/web"
 )
 
 // A server is all that one process runs.
@@ -26,6 +28,7 @@ type server struct {
 	store *offline.Store
 	relay *relay.Server
 	admin net.Listener
+	tls   *tls.Config
 }
 
 func openStore(c *Config) (*offline.Store, error) {
@@ -55,12 +58,14 @@ func (s *server) build() error {
 	if err != nil {
 		return err
 	}
+	s.tls = conf
 	keep, _ := time.ParseDuration(s.conf.KeepMail)
 	park, _ := time.ParseDuration(s.conf.Resume)
 	login, _ := time.ParseDuration(s.conf.LoginTime)
 	o := relay.Options{
 		Domain: s.conf.Domain, Store: s.store, TLS: conf, Log: slog.Default(),
 		E2E: s.conf.E2E == "required", Park: park, KeepMail: keep, Deadline: login, Limits: s.conf.limits(),
+		URL: s.conf.webURL(),
 	}
 	if s.conf.Register {
 		o.Register = account.Registrar(s.store)
@@ -100,16 +105,24 @@ func (s *server) listen(failed chan<- error) error {
 	}
 	s.admin = admin
 	go s.serveAdmin()
-	for i, list := range [][]string{s.conf.Listen, s.conf.ListenTLS} {
+	for i, list := range [][]string{s.conf.Listen, s.conf.ListenTLS, s.conf.HTTPS} {
 		for _, addr := range list {
 			l, err := net.Listen("tcp", addr)
 			if err != nil {
 				return err
 			}
-			go func() { failed <- s.relay.Serve(context.Background(), l, i == 1) }()
+			go func() { failed <- s.answer(l, i) }()
 		}
 	}
 	return nil
+}
+
+// answer serves one port: STARTTLS, TLS or HTTPS.
+func (s *server) answer(l net.Listener, kind int) error {
+	if kind < 2 {
+		return s.relay.Serve(context.Background(), l, kind == 1)
+	}
+	return web.Serve(context.Background(), s.relay, l, s.tls)
 }
 
 func runServer(c Config, ready func(*server)) error {

@@ -166,7 +166,9 @@ XEP-0085 2.1 Chat State Notifications
 XEP-0086 1.0 Error Condition Mappings
 XEP-0092 1.1 Software Version
 XEP-0115 1.6.0 Entity Capabilities
+XEP-0124 1.11.2 Bidirectional-streams Over Synchronous HTTP (BOSH)
 XEP-0153 1.1.1 vCard-Based Avatars
+XEP-0156 1.4.0 Discovering Alternative XMPP Connection Methods
 XEP-0158 1.0.1 CAPTCHA Forms
 XEP-0160 1.0.1 Best Practices for Handling Offline Messages
 XEP-0163 1.2.2 Personal Eventing Protocol
@@ -180,6 +182,7 @@ XEP-0198 1.6.3 Stream Management
 XEP-0199 2.0.1 XMPP Ping
 XEP-0202 2.0 Entity Time
 XEP-0203 2.0 Delayed Delivery
+XEP-0206 1.4 XMPP Over BOSH
 XEP-0215 1.0.0 External Service Discovery
 XEP-0223 1.1.1 Persistent Storage of Private Data via PubSub
 XEP-0227 1.1 Portable Import/Export Format for XMPP-IM Servers
@@ -266,6 +269,7 @@ RFC 5802 SCRAM
 RFC 5929 Channel bindings for TLS
 RFC 6120 XMPP Core
 RFC 6121 XMPP Instant Messaging and Presence
+RFC 6415 Web Host Metadata
 RFC 6716 Opus
 RFC 6761 Special-use domain names
 RFC 7395 XMPP over WebSocket
@@ -283,6 +287,7 @@ RFC 8489 STUN
 RFC 8656 TURN
 RFC 8838 Trickle ICE
 RFC 9106 Argon2
+RFC 9110 HTTP Semantics
 RFC 9266 Channel bindings for TLS 1.3
 RFC 9562 UUID
 `

@@ -92,6 +92,7 @@ var allowed = []struct {
 	may  []string
 }{
 	{"sotto/xmpp", []string{"sotto/xmpp/wire"}},
+	{"sotto/xmpp/frame", []string{"sotto/xmpp"}},
 	{"sotto/offline", []string{"sotto/xmpp"}},
 	{"sotto/relay", []string{"sotto/xmpp", "sotto/offline"}},
 	{"sotto/relay/", []string{"sotto/xmpp", "sotto/offline", "sotto/relay"}},
@@ -99,7 +100,7 @@ var allowed = []struct {
 	{"sotto/voip", nil},
 	{"sotto/cmd/sottod", []string{"sotto/xmpp", "sotto/offline", "sotto/relay"}},
 	{"sotto/cmd/sottoload", []string{"sotto/xmpp"}},
-	{"sotto/internal/town", []string{"sotto/offline", "sotto/relay", "sotto/relay/account", "sotto/relay/all"}},
+	{"sotto/internal/town", []string{"sotto/offline", "sotto/relay", "sotto/relay/account", "sotto/relay/all", "sotto/relay/web"}},
 	{"sotto/internal/client", []string{"sotto/xmpp", "sotto/crypto"}},
 	{"sotto/internal/terminal", []string{"sotto/xmpp", "sotto/crypto", "sotto/internal/client"}},
 	{"sotto/cmd/sotto", []string{"sotto/xmpp", "sotto/crypto", "sotto/internal/client", "sotto/internal/terminal"}},

@@ -6,11 +6,12 @@
 //
 // Spec:     none.
 // Runs:     the server's goroutines, until the test ends.
-// Touches:  a temporary folder, one port.
+// Touches:  a temporary folder, two ports.
 // Imports:  sotto/relay and its features, sotto/offline.
 package town
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -21,6 +22,8 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,6 +32,7 @@ import (
 	"sotto/relay"
 	"sotto/relay/account"
 	"sotto/relay/all"
+	"sotto/relay/web"
 )
 
 // Town is the server of the domain localhost.
@@ -39,6 +43,7 @@ type Town struct {
 	late  atomic.Int64 // nanoseconds that the clock is ahead
 	Dir   string       // the data folder
 	Addr  string       // for STARTTLS
+	URL   string       // of its HTTPS
 	Roots *x509.CertPool
 	CA    []byte // Roots, as PEM
 	Store *offline.Store
@@ -83,16 +88,20 @@ func (o *Town) Open() {
 	var err error
 	o.Store, err = offline.Open(o.Dir, offline.Options{Shards: 2, Log: log})
 	o.must(err)
-	o.Relay, err = relay.New(relay.Options{Domain: "localhost", Store: o.Store, Log: log, E2E: true,
-		Now: func() time.Time { return time.Now().Add(time.Duration(o.late.Load())) },
-		// Without tickets TLS says nothing by itself, and flights can be counted.
-		TLS: &tls.Config{Certificates: []tls.Certificate{o.cert}, SessionTicketsDisabled: true}})
+	h, err := net.Listen("tcp", cmp.Or(strings.TrimPrefix(o.URL, "https://"), "127.0.0.1:0"))
+	o.must(err)
+	o.URL = "https://localhost:" + strconv.Itoa(h.Addr().(*net.TCPAddr).Port)
+	// Without tickets TLS says nothing by itself, and flights can be counted.
+	conf := &tls.Config{Certificates: []tls.Certificate{o.cert}, SessionTicketsDisabled: true}
+	o.Relay, err = relay.New(relay.Options{Domain: "localhost", Store: o.Store, Log: log, E2E: true, TLS: conf, URL: o.URL,
+		Now: func() time.Time { return time.Now().Add(time.Duration(o.late.Load())) }})
 	o.must(err)
 	all.Add(o.Relay, all.Options{})
 	l, err := net.Listen("tcp", o.Addr)
 	o.must(err)
 	o.Addr = l.Addr().String()
 	go o.Relay.Serve(context.Background(), l, false)
+	go web.Serve(context.Background(), o.Relay, h, conf)
 	o.open = true
 }
 

@@ -10,6 +10,7 @@ import (
 	"sotto/relay/info"
 	"sotto/relay/pep"
 	"sotto/relay/roster"
+	"sotto/relay/web"
 )
 
 // Options are the choices of an operator that families ask for.
@@ -24,6 +25,7 @@ func Add(s *relay.Server, o Options) {
 	block.Add(s)
 	fast.Add(s)
 	pep.Add(s)
+	web.Add(s)
 	if o.Register {
 		account.Add(s)
 	}
