@@ -222,26 +222,27 @@ func (sh *shard) forgetAll(acct id) {
 	}
 }
 
-// Users lists all accounts.
-func (s *Store) Users() ([]string, error) {
-	var all []string
+// Users lists all accounts; with an error, those that can be read.
+func (s *Store) Users() (all []string, err error) {
 	for _, sh := range s.shards {
 		if sh.broken != nil {
-			return all, sh.broken
+			err = errors.Join(err, sh.broken)
+			continue
 		}
-		err := sh.db.View(func(tx *bbolt.Tx) error {
+		bad := sh.db.View(func(tx *bbolt.Tx) error {
 			return tx.Bucket(accounts).ForEach(func(k, v []byte) error {
-				name, _, err := s.openRecord(k, v)
-				all = append(all, name)
-				return err
+				name, _, bad := s.openRecord(k, v)
+				if bad == nil {
+					all = append(all, name)
+				}
+				err = errors.Join(err, bad)
+				return nil
 			})
 		})
-		if err != nil {
-			return all, err
-		}
+		err = errors.Join(err, bad)
 	}
 	sort.Strings(all)
-	return all, nil
+	return all, err
 }
 
 // Devices lists the devices that are owed messages.

@@ -186,7 +186,10 @@ func (sf *slotFile) load() error {
 					sf.live[name] = &Slot{file: sf, n: n, at: sf.counters(n), rec: rec}
 					return true
 				})
-				return r.err
+				if r.err != nil { // no reason to keep everybody out
+					sf.s.opt.Log.Error("a session cannot be resumed", "err", r.err)
+				}
+				return nil
 			})
 		})
 		if err != nil {
@@ -321,7 +324,9 @@ func (sl *Slot) Sent(first uint32, tags []uint64) {
 			b = binary.BigEndian.AppendUint64(b, t)
 		}
 		if _, err := sl.file.rings.WriteAt(b, sl.ring()+8*int64(at)); err != nil {
-			sl.file.s.opt.Log.Error("rings", "err", err)
+			sl.file.s.opt.Log.Error("a session cannot be resumed after a crash", "err", err)
+			clear(sl.at[:16]) // what is in the ring is another's: it would ack the wrong mail
+			return
 		}
 		first, tags = first+uint32(n), tags[n:]
 	}

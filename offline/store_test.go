@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"go.etcd.io/bbolt"
 )
 
 var quiet = Options{Shards: 2, Log: slog.New(slog.DiscardHandler)}
@@ -485,6 +487,78 @@ func TestDamage(t *testing.T) {
 		}
 		_ = s.Health()
 		_ = s.Close()
+	}
+}
+
+// A damaged value hurts itself: the folder opens, the other accounts are there,
+// sweeps go on, and check names what is wrong.
+func TestDamagedRecords(t *testing.T) {
+	dir := t.TempDir()
+	o := quiet
+	o.Shards = 1
+	s := withBob(t, dir, o)
+	if err := s.CreateAccount(Account{User: "alice"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range []string{"bob", "alice"} {
+		if _, err := s.NewSlot(Resumable{ID: user + "1", User: user}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.SawDevice(user, Device{ID: "d", Seen: time.Now().Add(-100 * 24 * time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k, _ := s.Put("bob", []string{"phone"}, mail(1), false)
+	wait(t, k)
+	acct := s.shards[0]
+	_, bob, _ := s.of("bob")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := bbolt.Open(acct.path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{records, accounts, bodies} {
+			c := tx.Bucket(name).Cursor()
+			for key, v := c.Seek(bob[:]); key != nil && bytes.HasPrefix(key, bob[:]); key, v = c.Next() {
+				bad := bytes.Clone(v)
+				bad[len(bad)-1] ^= 1
+				if err := tx.Bucket(name).Put(bytes.Clone(key), bad); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Check(dir)
+	if err != nil || len(r.Bad) != 3 {
+		t.Error("check:", r.Bad, err)
+	}
+	s = open(t, dir, o)
+	defer s.Close()
+	users, err := s.Users()
+	if len(users) != 1 || users[0] != "alice" || !errors.Is(err, ErrCorrupt) {
+		t.Error(users, err)
+	}
+	if _, _, err := s.FindSlot("alice1"); err != nil {
+		t.Error("alice cannot resume:", err)
+	}
+	if _, err := s.Account("bob"); !errors.Is(err, ErrCorrupt) {
+		t.Error(err)
+	}
+	if _, err := s.Sweep(time.Now()); !errors.Is(err, ErrCorrupt) {
+		t.Error(err)
+	}
+	if l, err := s.Devices("alice"); err != nil || len(l) != 0 {
+		t.Error("the sweep stopped at bob:", l, err)
+	}
+	if m, err := s.Mailbox("bob", "phone").After(0, 10, nil); len(m) != 0 || err != nil {
+		t.Error("damaged mail given out", m, err)
 	}
 }
 

@@ -3,6 +3,7 @@
 package offline
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -16,22 +17,16 @@ func (s *Store) Sweep(now time.Time) (expired int, err error) {
 		if sh.broken != nil {
 			continue
 		}
-		n, err := sh.sweep(now)
+		n, bad := sh.sweep(now)
 		expired += n
-		if err != nil {
-			return expired, err
-		}
+		err = errors.Join(err, bad)
 	}
-	users, err := s.Users()
-	if err != nil {
-		return expired, err
+	users, bad := s.Users()
+	err = errors.Join(err, bad)
+	for _, u := range users { // one that is damaged does not stop the rest
+		err = errors.Join(err, s.sweepDevices(u, now))
 	}
-	for _, u := range users {
-		if err := s.sweepDevices(u, now); err != nil {
-			return expired, err
-		}
-	}
-	return expired, nil
+	return expired, err
 }
 
 // stillHere is how stale the date of a device may be that never logs out.

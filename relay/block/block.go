@@ -61,9 +61,8 @@ func (b *block) of(user string) map[string]bool {
 		})
 		return nil
 	})
-	if err != nil {
+	if err != nil { // what can be read of it still holds
 		b.s.Log().Error("block list", "err", err)
-		return nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
