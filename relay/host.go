@@ -4,6 +4,7 @@ package relay
 
 import (
 	"context"
+	"hash/fnv"
 	"net"
 	"net/http"
 	"sync"
@@ -46,7 +47,24 @@ func (s *Server) host(x *Session, st *xmpp.Stanza, p *page) (found bool, err err
 	if s.opt.E2E && st.Kind == xmpp.KindMessage && readable(st) {
 		return true, xmpp.Refuse(xmpp.Modify, xmpp.PolicyViolation).Say("this server takes only end-to-end encrypted messages")
 	}
+	if st.Kind == xmpp.KindPresence && st.Type == "" && len(s.dress) > 0 {
+		if st, err = s.dressed(x, st); err != nil {
+			return true, err
+		}
+	}
 	return true, h(&Errand{Server: s, From: x.jid, Stanza: st, page: p})
+}
+
+// dressed is a presence with what the server adds.
+func (s *Server) dressed(x *Session, st *xmpp.Stanza) (*xmpp.Stanza, error) {
+	el, err := st.Element()
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range s.dress {
+		f(x, el)
+	}
+	return xmpp.StanzaOf(el)
 }
 
 // Answer sends the sender what he asked for, or was told.
@@ -148,4 +166,35 @@ func (g *Guest) Stream(ctx context.Context, nc net.Conn, direct bool) {
 func (g *Guest) stay(ctx context.Context, x *Session, c *xmpp.Conn, turn int) {
 	defer g.Leave()
 	x.run(ctx, c, turn)
+}
+
+// A Shelf holds the small things that people publish about themselves
+// (XEP-0163); relay/pep is behind it. Its errors are the owner's to see.
+type Shelf struct {
+	// Items are those of a node, the oldest first, as far as asker may see them.
+	Items func(user, node string, asker xmpp.JID) ([]*xmpp.Element, error)
+	// Put publishes for the account; a node that it makes has this access model, "" is the usual one.
+	Put func(user, node, access string, item *xmpp.Element) error
+	// Drop takes an item back.
+	Drop func(user, node, id string) error
+}
+
+// OnPublish adds a hook for what people change on their shelves themselves.
+func (s *Server) OnPublish(f func(user, node string)) { s.published = append(s.published, f) }
+
+// Published tells of such a change; it is durable.
+func (s *Server) Published(user, node string) {
+	for _, f := range s.published {
+		f(user, node)
+	}
+}
+
+// Locks are one lock for each account, more or less: 64 in all.
+type Locks [64]sync.Mutex
+
+// Of is the account's lock.
+func (l *Locks) Of(user string) *sync.Mutex {
+	h := fnv.New32a()
+	h.Write([]byte(user))
+	return &l[h.Sum32()%64]
 }

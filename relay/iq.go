@@ -102,6 +102,49 @@ func (s *Server) StreamFeature(f func() []*xmpp.Element) { s.features = append(s
 // OnPresence adds a hook for all presence that sessions send.
 func (s *Server) OnPresence(f PresenceHook) { s.presence = append(s.presence, f) }
 
+// OnDress adds a hook that completes available presence before anybody sees it.
+func (s *Server) OnDress(f func(x *Session, el *xmpp.Element)) { s.dress = append(s.dress, f) }
+
+// Refresh shows the session's presence again, as edit changes it.
+func (x *Session) Refresh(edit func(el *xmpp.Element)) error {
+	for {
+		x.mu.Lock()
+		old := x.presence
+		x.mu.Unlock()
+		if old == nil {
+			return nil
+		}
+		el := old.Clone()
+		edit(el)
+		st, err := xmpp.StanzaOf(el)
+		if err != nil {
+			return err
+		}
+		x.mu.Lock()
+		same := x.presence == old
+		if same {
+			x.presence = el.Clone()
+			old = x.presence
+		}
+		x.mu.Unlock()
+		if !same {
+			continue
+		}
+		for _, f := range x.s.presence {
+			if err := f(x, st, el); err != nil {
+				return err
+			}
+		}
+		x.remember()
+		x.mu.Lock()
+		done := x.presence == old
+		x.mu.Unlock()
+		if done { // else the client changed it meanwhile: the last one shown must be that
+			return nil
+		}
+	}
+}
+
 // OnGone adds a hook for the end of a session.
 func (s *Server) OnGone(f func(x *Session)) { s.gone = append(s.gone, f) }
 

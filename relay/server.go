@@ -45,12 +45,17 @@ type Server struct {
 	items    []Item
 	disco    map[Where]*place
 	presence []PresenceHook
+	dress    []func(x *Session, el *xmpp.Element)
 	gone     []func(x *Session)
 	deleted  []func(user string)
 	revived  []func(x *Session)
 	features []func() []*xmpp.Element
 	http     *http.ServeMux
 
+	published []func(user, node string)
+
+	// Shelf is what relay/pep keeps; without it there is none.
+	Shelf Shelf
 	// Blocks says whether user refuses j (XEP-0191 §3).
 	Blocks func(user string, j xmpp.JID) bool
 	// MaySee says whether watcher may see user's presence (RFC 6121 §3).

@@ -282,6 +282,11 @@ func (x *Session) takePresence(st *xmpp.Stanza) error {
 	if err != nil {
 		return err
 	}
+	if st.Type == "" {
+		for _, f := range x.s.dress {
+			f(x, el)
+		}
+	}
 	toAll := !st.HasTo && (st.Type == "" || st.Type == "unavailable")
 	if toAll && st.Type == "" {
 		prio, err := priority(el)

@@ -180,6 +180,13 @@ const (
 	NSPubsubErrors  = "http://jabber.org/protocol/pubsub#errors"
 	NSPubsubOptions = "http://jabber.org/protocol/pubsub#publish-options"
 
+	NSVCard        = "vcard-temp"
+	NSVCardUpdate  = "vcard-temp:x:update"
+	NSVCard4       = "urn:ietf:params:xml:ns:vcard-4.0"
+	NSVCard4Node   = "urn:xmpp:vcard4"
+	NSAvatarData   = "urn:xmpp:avatar:data"
+	NSAvatar       = "urn:xmpp:avatar:metadata"
+	NSPrivate      = "jabber:iq:private"
 	NSBookmarks    = "urn:xmpp:bookmarks:1"
 	NSBookmarksOld = "storage:bookmarks"
 	NSDisplayed    = "urn:xmpp:mds:displayed:0"

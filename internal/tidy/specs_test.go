@@ -157,6 +157,8 @@ const pinnedLines = `XEP-0012 2.0 Last Activity
 XEP-0030 2.5.0 Service Discovery
 XEP-0033 1.2.1 Extended Stanza Addressing
 XEP-0045 1.35.5 Multi-User Chat
+XEP-0048 1.2 Bookmarks
+XEP-0049 1.2 Private XML Storage
 XEP-0054 1.3.0 vcard-temp
 XEP-0060 1.30.0 Publish-Subscribe
 XEP-0066 1.5 Out of Band Data

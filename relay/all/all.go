@@ -9,7 +9,9 @@ import (
 	"sotto/relay/fast"
 	"sotto/relay/info"
 	"sotto/relay/pep"
+	"sotto/relay/private"
 	"sotto/relay/roster"
+	"sotto/relay/vcard"
 	"sotto/relay/web"
 )
 
@@ -26,6 +28,8 @@ func Add(s *relay.Server, o Options) {
 	fast.Add(s)
 	pep.Add(s)
 	web.Add(s)
+	private.Add(s)
+	vcard.Add(s)
 	if o.Register {
 		account.Add(s)
 	}

@@ -49,7 +49,8 @@ func (p *pep) affiliated(r *relay.Request, el *xmpp.Element) (*xmpp.Element, err
 // setAffiliated names members, whom a whitelist lets in, and outcasts (§8.9.2).
 // There is one owner, and he alone publishes.
 func (p *pep) setAffiliated(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error) {
-	_, err := p.edit(r, el, func(rec *offline.Records, node string, c *config) error {
+	node := el.Get("node")
+	_, err := p.edit(r.From.Local, node, func(rec *offline.Records, c *config) error {
 		if c.Who == nil {
 			c.Who = map[string]string{}
 		}

@@ -26,14 +26,13 @@ func (p *pep) create(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error) 
 }
 
 // edit changes a node that must be there.
-func (p *pep) edit(r *relay.Request, el *xmpp.Element, f func(rec *offline.Records, node string, c *config) error) (c config, err error) {
-	node := el.Get("node")
-	err = p.s.Store().Update(r.From.Local, func(rec *offline.Records) error {
+func (p *pep) edit(user, node string, f func(rec *offline.Records, c *config) error) (c config, err error) {
+	err = p.s.Store().Update(user, func(rec *offline.Records) error {
 		var ok bool
 		if c, ok = loadConfig(rec, node); !ok {
 			return xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
 		}
-		return f(rec, node, &c)
+		return f(rec, &c)
 	})
 	return c, err
 }
@@ -44,22 +43,10 @@ func (p *pep) retract(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error)
 	if id == "" {
 		return nil, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest).With(xmpp.El(xmpp.NSPubsubErrors, "item-required"))
 	}
-	c, err := p.edit(r, el, func(rec *offline.Records, node string, c *config) error {
-		if rec.Get("pep/"+node, id) == nil {
-			return xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
-		}
-		c.Bytes = 0
-		for _, i := range items(rec, node) {
-			if i.ID != id {
-				c.Bytes += len(i.XML)
-			}
-		}
-		rec.Delete("pep/"+node, id)
-		saveConfig(rec, node, *c)
-		return nil
-	})
+	user, node := r.From.Local, el.Get("node")
+	err := p.drop(user, node, id)
 	if err == nil {
-		p.announce(r.From.Local, el.Get("node"), &c, xmpp.El(xmpp.NSPubsubEvent, "retract", "id", id))
+		p.s.Published(user, node)
 	}
 	return nil, err
 }
@@ -67,7 +54,8 @@ func (p *pep) retract(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error)
 // remove is XEP-0060 §8.4, purge §8.5.
 func (p *pep) remove(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error) {
 	var subs []xmpp.JID
-	c, err := p.edit(r, el, func(rec *offline.Records, node string, _ *config) error {
+	node := el.Get("node")
+	c, err := p.edit(r.From.Local, node, func(rec *offline.Records, _ *config) error {
 		subs = subscribers(rec, node)
 		for _, j := range subs {
 			rec.Delete("pepsub/"+node, j.String())
@@ -78,12 +66,14 @@ func (p *pep) remove(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error) 
 	})
 	if err == nil {
 		p.tellThese(r.From.Local, el.Get("node"), &c, xmpp.El(xmpp.NSPubsubEvent, "delete", "node", el.Get("node")), subs)
+		p.s.Published(r.From.Local, el.Get("node"))
 	}
 	return nil, err
 }
 
 func (p *pep) purge(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error) {
-	c, err := p.edit(r, el, func(rec *offline.Records, node string, c *config) error {
+	node := el.Get("node")
+	c, err := p.edit(r.From.Local, node, func(rec *offline.Records, c *config) error {
 		empty(rec, node)
 		c.Bytes = 0
 		saveConfig(rec, node, *c)
@@ -91,6 +81,7 @@ func (p *pep) purge(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error) {
 	})
 	if err == nil {
 		p.tell(r.From.Local, el.Get("node"), &c, xmpp.El(xmpp.NSPubsubEvent, "purge", "node", el.Get("node")))
+		p.s.Published(r.From.Local, el.Get("node"))
 	}
 	return nil, err
 }
@@ -129,7 +120,8 @@ func (p *pep) setConfig(r *relay.Request, el *xmpp.Element) (*xmpp.Element, erro
 	if form.Get("type") == "cancel" {
 		return nil, nil
 	}
-	_, err := p.edit(r, el, func(rec *offline.Records, node string, c *config) error {
+	node := el.Get("node")
+	_, err := p.edit(r.From.Local, node, func(rec *offline.Records, c *config) error {
 		if err := c.read(form, false); err != nil {
 			return err
 		}

@@ -40,6 +40,7 @@ func Add(s *relay.Server) {
 		s.Disco(relay.OnAccount, xmpp.NSPubsub+"#"+f)
 		s.Disco(relay.OnServer, xmpp.NSPubsub+"#"+f) // clients look there, too (XEP-0163 §6.1)
 	}
+	s.Shelf = relay.Shelf{Items: p.shown, Put: p.put, Drop: p.drop}
 	s.OnPresence(p.presence)
 	s.OnGone(p.gone)
 }
@@ -95,22 +96,16 @@ func (p *pep) dispatch(r *relay.Request, verbs map[string]verb) (*xmpp.Element, 
 func (p *pep) publish(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error) {
 	node := el.Get("node")
 	kids := el.Children()
-	if len(kids) != 1 || !kids[0].Is(xmpp.NSPubsub, "item") || len(kids[0].Children()) > 1 {
+	if len(kids) != 1 || !kids[0].Is(xmpp.NSPubsub, "item") {
 		return nil, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest).With(xmpp.El(xmpp.NSPubsubErrors, "invalid-payload"))
 	}
-	it := item{ID: kids[0].Get("id")}
-	if k := kids[0].Child("", ""); k != nil {
-		it.XML = string(k.Bytes())
-	}
-	if len(it.XML) > payloadMax || len(it.ID) > 1023 {
-		return nil, xmpp.Refuse(xmpp.Modify, xmpp.NotAcceptable).With(xmpp.El(xmpp.NSPubsubErrors, "payload-too-big"))
-	}
-	if it.ID == "" {
-		it.ID = relay.NewID()
+	it, err := itemOf(kids[0])
+	if err != nil {
+		return nil, err
 	}
 	options := r.Payload.Child(xmpp.NSPubsub, "publish-options").Child(xmpp.NSData, "x")
 	var c config
-	err := p.s.Store().Update(r.From.Local, func(rec *offline.Records) (err error) {
+	err = p.s.Store().Update(r.From.Local, func(rec *offline.Records) (err error) {
 		c, err = p.store(rec, node, &it, options)
 		return err
 	})
@@ -118,6 +113,7 @@ func (p *pep) publish(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error)
 		return nil, err
 	}
 	p.announce(r.From.Local, node, &c, it.element(xmpp.NSPubsubEvent))
+	p.s.Published(r.From.Local, node)
 	return xmpp.El(xmpp.NSPubsub, "pubsub").Add(xmpp.El(xmpp.NSPubsub, "publish", "node", node).
 		Add(xmpp.El(xmpp.NSPubsub, "item", "id", it.ID))), nil
 }

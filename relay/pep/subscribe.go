@@ -163,7 +163,8 @@ func (p *pep) subscribers(r *relay.Request, el *xmpp.Element) (*xmpp.Element, er
 // setSubscribers lets the owner end subscriptions (§8.8.2); nobody is made to
 // listen who did not ask.
 func (p *pep) setSubscribers(r *relay.Request, el *xmpp.Element) (*xmpp.Element, error) {
-	_, err := p.edit(r, el, func(rec *offline.Records, node string, _ *config) error {
+	node := el.Get("node")
+	_, err := p.edit(r.From.Local, node, func(rec *offline.Records, _ *config) error {
 		for _, k := range el.Children() {
 			j, err := xmpp.ParseJID(k.Get("jid"))
 			if err != nil || !k.Is(xmpp.NSPubsubOwner, "subscription") {
