@@ -33,7 +33,9 @@ func (sh *shard) do(f func(tx *bbolt.Tx) error) error {
 	return j.err
 }
 
-// Records are the small things of one account, inside one transaction.
+// Records are the small things of one owner, inside one transaction: of an
+// account, or of what a feature keeps under a name that no account can have
+// (one with a colon, RFC 7622 §3.3.1).
 type Records struct {
 	s    *Store
 	b    *bbolt.Bucket
@@ -70,6 +72,14 @@ func (s *Store) Update(user string, f func(*Records) error) error {
 		}
 		return r.apply()
 	})
+}
+
+// DeleteAll removes every record of the owner, whatever its kind.
+func (r *Records) DeleteAll() {
+	c := r.b.Cursor()
+	for k, _ := c.Seek(r.acct[:]); k != nil && bytes.HasPrefix(k, r.acct[:]); k, _ = c.Next() {
+		r.set = append(r.set, change{bytes.Clone(k), nil})
+	}
 }
 
 func (r *Records) apply() error {

@@ -143,10 +143,17 @@ func wrapCopy(own, word string, inner []byte) []byte {
 	return append(b, "</forwarded></"+word+"></message>"...)
 }
 
+var toFirst = []byte("<message to='")
+
 // addressed writes the full address of the receiving resource into a copy
 // (XEP-0280 §6.1). Copies lie in the mailboxes with the bare one, for they are
 // stored once for all devices.
 func addressed(w *xmpp.Writer, body []byte, from string, to xmpp.JID) []byte {
+	if bytes.HasPrefix(body, toFirst) { // from a host, see Errand.Copy
+		end := len(toFirst) + bytes.IndexByte(body[len(toFirst):], '\'')
+		w.Bytes(xmpp.AppendAttr([]byte("<message"), "to", to.String()))
+		return body[end+1:]
+	}
 	if strings.Contains(from, "/") || from != to.Bare().String() {
 		return body
 	}

@@ -4,6 +4,7 @@ package relay
 
 import (
 	"context"
+	"encoding/binary"
 	"hash/fnv"
 	"net"
 	"net/http"
@@ -81,6 +82,46 @@ func (e *Errand) Answer(el *xmpp.Element) {
 func (e *Errand) Deliver(el *xmpp.Element, to xmpp.JID, devices ...string) error {
 	return e.Server.deliver(el, to, devices, e.Stanza, e.page)
 }
+
+// Copy owes a written message that has no address yet to devices of an
+// account. It lies there with the bare one, and each device reads its own. The
+// sender may send the same stanza again after a crash: each mailbox knows it.
+func (e *Errand) Copy(body []byte, from string, to xmpp.JID, devices ...string) error {
+	m := &offline.Mail{From: from, ID: e.Stanza.ID, Body: addressTo(body, to.Bare())}
+	if t := e.page.x.token(e.page, 2); t != 0 {
+		h := fnv.New64a()
+		h.Write(binary.BigEndian.AppendUint64([]byte(to.Local), t))
+		m.Token = h.Sum64() | 1
+	}
+	return e.Server.mail(e.Stanza, to.Local, Plan{Mail: devices, Direct: true}, m, e.page)
+}
+
+// Pass hands a written message that is worth nothing later to one session.
+func (e *Errand) Pass(body []byte, to xmpp.JID) {
+	if y := e.Server.Find(to); y != nil {
+		y.offer(addressTo(body, to))
+	}
+}
+
+// Hand gives one session a stanza that another client sends through a host;
+// false: it is gone, or too much waits for it.
+func (e *Errand) Hand(el *xmpp.Element, to xmpp.JID) bool {
+	y := e.Server.Find(to)
+	return y != nil && y.offer(el.Set("to", to.String()).Bytes())
+}
+
+// addressTo writes the address into the start tag of a message.
+func addressTo(body []byte, to xmpp.JID) []byte {
+	b := make([]byte, 0, len(body)+64)
+	b = xmpp.AppendAttr(append(b, "<message"...), "to", to.String())
+	return append(b, body[len("<message"):]...)
+}
+
+// Fleeing says whether the stanza is a message worth nothing later.
+func (e *Errand) Fleeing() bool { return fleeing(e.Stanza) }
+
+// Everybody lists all sessions, live and parked.
+func (s *Server) Everybody() []*Session { return s.hub.all() }
 
 // Deliver is the same for what the server itself sends.
 func (s *Server) Deliver(el *xmpp.Element, to xmpp.JID, devices ...string) error {

@@ -191,6 +191,13 @@ const (
 	NSBookmarksOld = "storage:bookmarks"
 	NSDisplayed    = "urn:xmpp:mds:displayed:0"
 
+	NSMUC        = "http://jabber.org/protocol/muc"
+	NSMUCUser    = NSMUC + "#user"
+	NSMUCAdmin   = NSMUC + "#admin"
+	NSMUCOwner   = NSMUC + "#owner"
+	NSConference = "jabber:x:conference"
+	NSOccupantID = "urn:xmpp:occupant-id:0"
+
 	NSOmemoAxolotl = "eu.siacs.conversations.axolotl"
 	NSOmemo2       = "urn:xmpp:omemo:2"
 	NSSCE          = "urn:xmpp:sce:1"

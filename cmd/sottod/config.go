@@ -34,6 +34,8 @@ type Config struct {
 	Register  bool     `toml:"register" doc:"Let anybody who can connect make an account (XEP-0077)."`
 	KeepMail  string   `toml:"keep_mail" doc:"How long an undelivered message waits, as 720h. Then the sender is told and it is deleted."`
 	Resume    string   `toml:"resume" doc:"How long a client that lost its connection may resume its session."`
+	Rooms     string   `toml:"rooms" doc:"Domain of group chats. Empty: rooms. and the domain."`
+	RoomPast  int      `toml:"room_history" doc:"How many messages a new room shows to who enters; they are kept in memory only. Members of private groups need none: what they missed waits for them."`
 	Strangers int      `toml:"strangers" doc:"Connections that have not logged in yet, in all. Beyond it the oldest one goes."`
 	PerSource int      `toml:"strangers_per_address" doc:"The same, from one address. People behind one address who have logged in are not counted."`
 	LoginTime string   `toml:"login_time" doc:"How long a connection may take to log in."`
@@ -92,6 +94,9 @@ func (c *Config) check() error {
 	}
 	if c.Strangers < 16 || c.PerSource < 1 {
 		return errors.New("strangers must be at least 16, strangers_per_address at least 1")
+	}
+	if c.RoomPast < 0 {
+		return errors.New("room_history is less than none")
 	}
 	for _, n := range c.Trusted {
 		if _, err := netip.ParsePrefix(n); err != nil {

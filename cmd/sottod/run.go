@@ -19,6 +19,7 @@ import (
 	"sotto/relay"
 	"sotto/relay/account"
 	"sotto/relay/all"
+	"sotto/relay/muc"
 	"sotto/relay/web"
 )
 
@@ -73,8 +74,9 @@ func (s *server) build() error {
 	if s.relay, err = relay.New(o); err != nil {
 		return err
 	}
-	all.Add(s.relay, all.Options{Register: s.conf.Register})
-	return nil
+	return all.Add(s.relay, all.Options{
+		Register: s.conf.Register, Rooms: muc.Options{Domain: s.conf.Rooms, History: s.conf.RoomPast},
+	})
 }
 
 // serve opens the ports and runs until the context ends; then it drains.

@@ -70,7 +70,7 @@ func (s *stage) open() {
 	o.Register = account.Registrar(s.store)
 	s.relay, err = relay.New(o)
 	s.must(err)
-	all.Add(s.relay, all.Options{Register: true})
+	s.must(all.Add(s.relay, all.Options{Register: true}))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	s.must(err)
 	s.addr = l.Addr().String()

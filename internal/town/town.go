@@ -96,7 +96,7 @@ func (o *Town) Open() {
 	o.Relay, err = relay.New(relay.Options{Domain: "localhost", Store: o.Store, Log: log, E2E: true, TLS: conf, URL: o.URL,
 		Now: func() time.Time { return time.Now().Add(time.Duration(o.late.Load())) }})
 	o.must(err)
-	all.Add(o.Relay, all.Options{})
+	o.must(all.Add(o.Relay, all.Options{}))
 	l, err := net.Listen("tcp", o.Addr)
 	o.must(err)
 	o.Addr = l.Addr().String()

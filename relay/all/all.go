@@ -8,6 +8,7 @@ import (
 	"sotto/relay/block"
 	"sotto/relay/fast"
 	"sotto/relay/info"
+	"sotto/relay/muc"
 	"sotto/relay/pep"
 	"sotto/relay/private"
 	"sotto/relay/roster"
@@ -18,10 +19,11 @@ import (
 // Options are the choices of an operator that families ask for.
 type Options struct {
 	Register bool // people may make accounts (XEP-0077)
+	Rooms    muc.Options
 }
 
 // Add registers all families.
-func Add(s *relay.Server, o Options) {
+func Add(s *relay.Server, o Options) error {
 	info.Add(s)
 	roster.Add(s)
 	block.Add(s)
@@ -33,4 +35,5 @@ func Add(s *relay.Server, o Options) {
 	if o.Register {
 		account.Add(s)
 	}
+	return muc.Add(s, o.Rooms)
 }

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package muc
+
+import (
+	"sotto/relay"
+	"sotto/xmpp"
+)
+
+const (
+	invitesMax = 32 // in one message
+	nsRequest  = xmpp.NSMUC + "#request"
+)
+
+// letter is a message to the room that is not for all: invitations, answers to
+// them, and wishes for voice.
+func (r *room) letter(e *relay.Errand, el *xmpp.Element, s *seat) error {
+	x := el.Child(xmpp.NSMUCUser, "x")
+	if f := el.Child(xmpp.NSData, "x"); f != nil && value(f, "FORM_TYPE") == nsRequest {
+		return r.voice(s, f)
+	}
+	if d := x.Child(xmpp.NSMUCUser, "decline"); d != nil {
+		return r.decline(e, d)
+	}
+	n := 0
+	for _, k := range x.Children() {
+		if !k.Is(xmpp.NSMUCUser, "invite") {
+			continue
+		}
+		if n++; n > invitesMax {
+			return xmpp.Refuse(xmpp.Modify, xmpp.NotAcceptable).Say("too many invitations in one message")
+		}
+		if err := r.invite(e, s, k); err != nil {
+			return err
+		}
+	}
+	if n == 0 {
+		return xmpp.Refuse(xmpp.Modify, xmpp.BadRequest)
+	}
+	return nil
+}
+
+// invite is §7.8.2. Who is asked into a room for members becomes one.
+func (r *room) invite(e *relay.Errand, s *seat, k *xmpp.Element) error {
+	to, err := xmpp.ParseJID(k.Get("to"))
+	if err != nil || to.Local == "" {
+		return xmpp.Refuse(xmpp.Modify, xmpp.JIDMalformed)
+	}
+	a := r.rankOf(e.From)
+	if s == nil && a < member {
+		return xmpp.Refuse(xmpp.Auth, xmpp.Forbidden)
+	}
+	if r.conf.MembersOnly && a < admin && !r.conf.Invites {
+		return xmpp.Refuse(xmpp.Auth, xmpp.Forbidden)
+	}
+	if s != nil && !s.affords(r.v.s.Now()) {
+		return xmpp.Refuse(xmpp.Wait, xmpp.PolicyViolation)
+	}
+	if !r.v.s.Local(to) {
+		return xmpp.Refuse(xmpp.Cancel, xmpp.RemoteServerNotFound)
+	}
+	if r.v.s.Blocks(to.Local, e.From) || r.v.s.Blocks(to.Local, r.jid) {
+		return nil // as an account that does not answer
+	}
+	if r.conf.MembersOnly && r.rankOf(to) == stranger {
+		if len(r.ranks) >= ranksMax {
+			return tooMany
+		}
+		r.setRank(to.Bare(), member, news{})
+	}
+	inv := xmpp.El(xmpp.NSMUCUser, "invite", "from", e.From.Bare().String())
+	if s != nil && r.conf.Whois != "anyone" {
+		inv.Set("from", s.o.at.String())
+	}
+	inv.Add(k.Child(xmpp.NSMUCUser, "reason").Clone(), k.Child(xmpp.NSMUCUser, "continue").Clone())
+	x := xmpp.El(xmpp.NSMUCUser, "x").Add(inv)
+	if r.conf.Password != "" {
+		x.Add(xmpp.El(xmpp.NSMUCUser, "password").WithText(r.conf.Password))
+	}
+	m := xmpp.El(xmpp.NSClient, "message", "from", r.jid.String(), "id", relay.NewID()).Add(x)
+	m.Add(xmpp.El(xmpp.NSConference, "x", "jid", r.jid.String(), "password", r.conf.Password))
+	return e.Deliver(m, to.Bare())
+}
+
+// decline is §7.8.2, the answer.
+func (r *room) decline(e *relay.Errand, d *xmpp.Element) error {
+	to, err := xmpp.ParseJID(d.Get("to"))
+	if err != nil {
+		return xmpp.Refuse(xmpp.Modify, xmpp.JIDMalformed)
+	}
+	if to.Domain == r.jid.Domain { // the inviter, as he is called here
+		o := r.nicks[to.Resource]
+		if o == nil || to.Local != r.name {
+			return xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
+		}
+		to = o.who
+	}
+	if !r.v.s.Local(to) || !r.here(to) && r.rankOf(to) < member {
+		return xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound) // we carry no letters to strangers
+	}
+	if r.v.s.Blocks(to.Local, e.From) {
+		return nil
+	}
+	no := xmpp.El(xmpp.NSMUCUser, "decline", "from", e.From.Bare().String()).Add(d.Child(xmpp.NSMUCUser, "reason").Clone())
+	m := xmpp.El(xmpp.NSClient, "message", "from", r.jid.String(), "id", relay.NewID())
+	return e.Deliver(m.Add(xmpp.El(xmpp.NSMUCUser, "x").Add(no)), to.Bare())
+}
+
+// voice is §7.13, the wish, and §8.6, the answer of a moderator.
+func (r *room) voice(s *seat, f *xmpp.Element) error {
+	if s == nil {
+		return xmpp.Refuse(xmpp.Modify, xmpp.NotAcceptable)
+	}
+	if !s.affords(r.v.s.Now()) {
+		return xmpp.Refuse(xmpp.Wait, xmpp.PolicyViolation)
+	}
+	if s.o.role == moderator {
+		o := r.nicks[value(f, "muc#roomnick")]
+		if o != nil && o.role == visitor && truth(value(f, "muc#request_allow")) {
+			o.role = participant
+			r.tell(o.seats[0], news{actor: s.o.nick})
+		}
+		return nil
+	}
+	if s.o.role != visitor {
+		return nil
+	}
+	form := xmpp.El(xmpp.NSData, "x", "type", "form").Add(
+		xmpp.El(xmpp.NSData, "title").WithText("Somebody asks to speak"),
+		field("FORM_TYPE", "hidden", "", nsRequest),
+		field("muc#role", "list-single", "Role", "participant"),
+		field("muc#jid", "jid-single", "Address", s.jid.String()),
+		field("muc#roomnick", "text-single", "Name", s.o.nick),
+		field("muc#request_allow", "boolean", "Let this person speak?", "0"))
+	for _, to := range r.seats {
+		if to.o.role == moderator {
+			r.push(to, xmpp.El(xmpp.NSClient, "message", "from", r.jid.String(), "id", relay.NewID()).Add(form))
+		}
+	}
+	return nil
+}
