@@ -57,6 +57,17 @@ func readable(st *xmpp.Stanza) bool {
 	return true
 }
 
+// airyMessage says whether a message may wait for an inactive client; typing,
+// whether all there is to it is that somebody types.
+func airyMessage(st *xmpp.Stanza) (light, typing bool) {
+	light = st.Type != "error"
+	for space, local := range kids(st) {
+		light = light && airy(space, local)
+		typing = typing || space == xmpp.NSChatStates
+	}
+	return light, typing && light
+}
+
 // copied says whether own other devices get the message too (XEP-0280 §6.1).
 func copied(st *xmpp.Stanza) bool {
 	if st.Type == "groupchat" || st.Type == "headline" || st.Type == "error" {
@@ -90,6 +101,7 @@ func (s *Server) copySent(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bool
 	if way.Mail == nil && way.Live == nil {
 		return
 	}
+	way.Light = true // the person is at another device
 	s.sendCopy(x, st, x.jid.Bare(), "sent", st.AppendAs(nil, x.jid, to, nil, nil), way, p)
 }
 
@@ -100,6 +112,7 @@ func (s *Server) copyReceived(to xmpp.JID, body []byte, first Plan, fleeing bool
 	if way.Mail == nil && way.Live == nil {
 		return
 	}
+	way.Light = first.Light
 	s.sendCopy(nil, nil, to.Bare(), "received", body, way, nil)
 }
 
@@ -116,7 +129,7 @@ func (s *Server) sendCopy(x *Session, st *xmpp.Stanza, own xmpp.JID, word string
 		if slices.Contains(way.Live, y.device) {
 			var w xmpp.Writer
 			w.Bytes(addressed(&w, body, own.String(), y.jid))
-			y.offer(w.Take())
+			y.offer(w.Take(), "", true)
 		}
 	}
 	if way.Mail == nil {

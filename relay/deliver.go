@@ -50,7 +50,13 @@ func (s *Server) toReceiver(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bo
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
 	body := s.stamped(st, x.jid, to)
-	s.toLive(to.Local, way.Live, body)
+	light, typing := airyMessage(st)
+	way.Light = light
+	slot := ""
+	if typing {
+		slot = "typing " + x.full
+	}
+	s.toLive(to.Local, way, body, slot)
 	if way.Mail != nil {
 		m := &offline.Mail{From: x.full, ID: st.ID, Body: body, Token: x.token(p, 0)}
 		if err := s.mail(st, to.Local, way, m, p); err != nil {
@@ -98,7 +104,7 @@ func refusal(err error) error {
 func (s *Server) wakeDevices(user string, way Plan) {
 	for _, device := range way.Mail {
 		if device == inbox {
-			s.offerInbox(user)
+			s.offerInbox(user, way.Light)
 			continue
 		}
 		for _, y := range s.hub.of(user) {
@@ -108,8 +114,21 @@ func (s *Server) wakeDevices(user string, way Plan) {
 			if way.Direct {
 				y.openDirect()
 			}
-			y.wake()
+			y.hasMail(way.Light)
 		}
+	}
+}
+
+// hasMail wakes the writer, but not for what may wait (XEP-0352 §3.2).
+func (x *Session) hasMail(light bool) {
+	x.mu.Lock()
+	if !light {
+		x.mailDue++
+	}
+	quiet := x.quiet()
+	x.mu.Unlock()
+	if !quiet {
+		x.wake()
 	}
 }
 
@@ -126,11 +145,11 @@ func (x *Session) openDirect() {
 }
 
 // toLive hands a message that is worth nothing later to those who are there.
-func (s *Server) toLive(user string, devices []string, body []byte) {
-	for _, device := range devices {
+func (s *Server) toLive(user string, way Plan, body []byte, slot string) {
+	for _, device := range way.Live {
 		for _, y := range s.hub.of(user) {
 			if y.device == device {
-				y.offer(body)
+				y.offer(body, slot, way.Light)
 			}
 		}
 	}
@@ -247,7 +266,7 @@ func (s *Server) Route(el *xmpp.Element) error {
 	}
 	way := plan(letter{typ: st.Type, full: st.To.Resource}, boxes)
 	body := s.stamped(st, st.From, st.To)
-	s.toLive(st.To.Local, way.Live, body)
+	s.toLive(st.To.Local, way, body, "")
 	if way.Mail == nil {
 		return nil
 	}

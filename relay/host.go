@@ -93,13 +93,15 @@ func (e *Errand) Copy(body []byte, from string, to xmpp.JID, devices ...string) 
 		h.Write(binary.BigEndian.AppendUint64([]byte(to.Local), t))
 		m.Token = h.Sum64() | 1
 	}
-	return e.Server.mail(e.Stanza, to.Local, Plan{Mail: devices, Direct: true}, m, e.page)
+	light, _ := airyMessage(e.Stanza)
+	return e.Server.mail(e.Stanza, to.Local, Plan{Mail: devices, Direct: true, Light: light}, m, e.page)
 }
 
 // Pass hands a written message that is worth nothing later to one session.
 func (e *Errand) Pass(body []byte, to xmpp.JID) {
 	if y := e.Server.Find(to); y != nil {
-		y.offer(addressTo(body, to))
+		light, _ := airyMessage(e.Stanza)
+		y.offer(addressTo(body, to), "", light)
 	}
 }
 
@@ -107,7 +109,7 @@ func (e *Errand) Pass(body []byte, to xmpp.JID) {
 // false: it is gone, or too much waits for it.
 func (e *Errand) Hand(el *xmpp.Element, to xmpp.JID) bool {
 	y := e.Server.Find(to)
-	return y != nil && y.offer(el.Set("to", to.String()).Bytes())
+	return y != nil && y.offer(el.Set("to", to.String()).Bytes(), slotOf(el), light(el))
 }
 
 // addressTo writes the address into the start tag of a message.

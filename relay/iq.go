@@ -193,8 +193,8 @@ func (s *Server) iqToDevice(x *Session, st *xmpp.Stanza, asks bool) error {
 	}
 	b := st.AppendAs(nil, x.jid, st.To, nil, nil)
 	if y == x {
-		x.push(b, "")
-	} else if !y.offer(b) {
+		x.push(b, "", false)
+	} else if !y.offer(b, "", false) {
 		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("too much waits for that device")
 	}
 	return nil

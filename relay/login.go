@@ -296,7 +296,7 @@ func (x *Session) back(h uint32) (in uint32, turn int, err error) {
 		x.timer.Stop()
 	}
 	x.turn++
-	x.moving = false
+	x.moving, x.inactive = false, false // XEP-0352 §4.2: a stream begins active
 	x.running = make(chan struct{})
 	x.since = x.s.Now()
 	var again outbox

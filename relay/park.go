@@ -78,7 +78,7 @@ func (x *Session) end() {
 		x.s.salvage(x.user, x.device)
 	}
 	if x.hasInbox {
-		x.s.offerInbox(x.user)
+		x.s.offerInbox(x.user, false)
 	}
 }
 
@@ -109,7 +109,7 @@ func (s *Server) salvage(user, device string) {
 			box.Ack(mail[i].Seq)
 		}
 	}
-	s.offerInbox(user)
+	s.offerInbox(user, false)
 	_ = s.opt.Store.Later(user, func(r *offline.Records) error {
 		r.Delete("throwaway", device)
 		return nil
@@ -126,7 +126,7 @@ func (s *Server) reput(user string, m *offline.Mail) bool {
 }
 
 // takeInbox lets one available session read the account's inbox.
-func (x *Session) takeInbox() {
+func (x *Session) takeInbox(light bool) {
 	for _, y := range x.s.hub.of(x.user) {
 		y.mu.Lock()
 		busy := y != x && y.hasInbox && !y.ended
@@ -140,11 +140,11 @@ func (x *Session) takeInbox() {
 	}
 	x.mu.Lock()
 	if x.presence != nil && x.prio >= 0 && !x.hasInbox {
-		x.hasInbox = true
+		x.hasInbox, light = true, false
 		x.cursor[1] = 0
 	}
 	x.mu.Unlock()
-	x.wake()
+	x.hasMail(light)
 }
 
 // leaveInbox gives the inbox up: a resource that is not available, or whose
@@ -159,9 +159,9 @@ func (x *Session) leaveInbox() {
 }
 
 // offerInbox lets any session that is there take the inbox.
-func (s *Server) offerInbox(user string) {
+func (s *Server) offerInbox(user string, light bool) {
 	for _, x := range s.hub.of(user) {
-		x.takeInbox()
+		x.takeInbox(light)
 	}
 }
 

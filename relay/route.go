@@ -28,6 +28,7 @@ type Plan struct {
 	Live   []string // devices that get it only if they are there now
 	Refuse bool     // answer service-unavailable
 	Direct bool     // addressed to one device: no copies to others
+	Light  bool     // may wait while a client is inactive (XEP-0352)
 }
 
 // plan is RFC 6121 §8.5 with devices instead of resources: a device that is

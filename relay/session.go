@@ -42,6 +42,8 @@ type Session struct {
 	direct   bool // has mail to its full address before it is available
 	carbons  bool
 	inactive bool
+	mailDue  uint64 // counts what made mail due; what only ticks and copies wait for is not counted
+	mailDone uint64 // mailDue when all mail was written
 	out      outbox
 	sm       *management // nil without stream management
 	ping     probe
@@ -127,26 +129,35 @@ func (x *Session) SetInterested() {
 
 // Push queues a stanza that is not mail and that the client must know; it never
 // blocks. False: too much waits, and the session ends (see overflow).
-func (x *Session) Push(el *xmpp.Element) bool { return x.push(el.Bytes(), slotOf(el)) }
+func (x *Session) Push(el *xmpp.Element) bool { return x.push(el.Bytes(), slotOf(el), light(el)) }
 
-func (x *Session) push(b []byte, slot string) bool {
+func (x *Session) push(b []byte, slot string, light bool) bool {
 	x.mu.Lock()
-	ok := !x.ended && x.out.put(b, slot)
-	full := !ok && !x.ended
+	ok := !x.ended && x.out.put(b, slot, light)
+	full, quiet := !ok && !x.ended, x.quiet()
 	x.mu.Unlock()
 	if full {
 		x.overflow()
 	}
-	x.wake()
+	if !quiet {
+		x.wake()
+	}
 	return ok
 }
 
-// offer queues what another client sends; false: too much waits already.
-func (x *Session) offer(b []byte) bool {
+// offer queues what another client sends; false: too much waits already. A slot
+// is for a typing notice that replaces the one before, while nobody looks.
+func (x *Session) offer(b []byte, slot string, light bool) bool {
 	x.mu.Lock()
-	ok := !x.ended && x.out.takes(b) && x.out.put(b, "")
+	if !x.inactive {
+		slot = ""
+	}
+	ok := !x.ended && x.out.takes(b) && x.out.put(b, slot, light)
+	quiet := x.quiet()
 	x.mu.Unlock()
-	x.wake()
+	if !quiet {
+		x.wake()
+	}
 	return ok
 }
 
@@ -233,6 +244,7 @@ func (x *Session) attach(c *xmpp.Conn, turn int) bool {
 		return false
 	}
 	x.conn = c
+	x.mailDue++
 	return true
 }
 
@@ -313,7 +325,7 @@ func (x *Session) takePresence(st *xmpp.Stanza) error {
 	if toAll {
 		x.remember()
 		x.leaveInbox()
-		x.s.offerInbox(x.user)
+		x.s.offerInbox(x.user, false)
 		x.wake()
 	}
 	return nil

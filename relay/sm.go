@@ -36,6 +36,7 @@ func (x *Session) nonza(st *xmpp.Stanza) error {
 		x.mu.Lock()
 		x.inactive = st.Name.Local == "inactive"
 		x.mu.Unlock()
+		x.wake()
 		return nil
 	}
 	return &xmpp.StreamError{Cond: "unsupported-stanza-type"}

@@ -26,15 +26,40 @@ var errStale = errors.New("another socket has taken over this session")
 
 // fill is the writer's turn: answers and pushes first, then mail.
 func (x *Session) fill(w *xmpp.Writer, turn int) error {
+	x.mu.Lock()
+	quiet, due := x.quiet(), x.mailDue
+	x.mu.Unlock()
+	if quiet {
+		return x.fillAsk(w, turn)
+	}
 	if err := x.fillNotes(w, turn); err != nil {
 		return err
 	}
+	all := true
 	for which := range 2 {
-		if err := x.fillMail(w, turn, which); err != nil {
+		empty, err := x.fillMail(w, turn, which)
+		if err != nil {
 			return err
 		}
+		all = all && empty
+	}
+	if all {
+		x.mu.Lock()
+		x.mailDone = due
+		x.mu.Unlock()
 	}
 	return x.fillAsk(w, turn)
+}
+
+// What is held for an inactive client before it is written after all.
+const heldMax, heldBytes = 400, 200 << 10
+
+// quiet says whether all that waits can wait until the client is active again
+// (XEP-0352 §3.2); the radio of a phone stays off. When anything must be
+// written, all is, in its order: then the radio is on. x.mu is held.
+func (x *Session) quiet() bool {
+	return x.inactive && x.out.grave == 0 && len(x.out.list) < heldMax && x.out.bytes < heldBytes &&
+		x.mailDue == x.mailDone && (x.sm == nil || !x.sm.due(x.books.safe))
 }
 
 func (x *Session) fillNotes(w *xmpp.Writer, turn int) error {
@@ -83,7 +108,8 @@ var trays = sync.Pool{New: func() any {
 }}
 
 // fillMail pulls from one mailbox: 0 is the device's own, 1 the inbox.
-func (x *Session) fillMail(w *xmpp.Writer, turn, which int) error {
+// empty says that nothing is left in it.
+func (x *Session) fillMail(w *xmpp.Writer, turn, which int) (empty bool, err error) {
 	tray := trays.Get().(*[]offline.Mail)
 	defer func() {
 		clear(*tray)
@@ -92,32 +118,35 @@ func (x *Session) fillMail(w *xmpp.Writer, turn, which int) error {
 	for w.Len() < batch {
 		room, cursor, box, since := x.mayPull(which)
 		if room <= 0 {
-			return nil
+			return box == nil && which == 1, nil
 		}
 		mail, err := box.After(cursor, min(room, trayMax), (*tray)[:0])
 		if err != nil && len(mail) == 0 {
-			return err
+			return false, err
 		}
 		if len(mail) == 0 {
-			return nil
+			return true, nil
 		}
 		if err := x.sent(turn, which, mail); err != nil {
-			return err
+			return false, err
 		}
 		for i := range mail {
 			x.writeMail(w, &mail[i], since)
 		}
 	}
 	x.wake() // the rest goes after the flush
-	return nil
+	return false, nil
 }
 
 // mayPull says how much mail may be written now, from where.
 func (x *Session) mayPull(which int) (int, uint64, *offline.Mailbox, time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.presence == nil && !x.direct || which == 1 && !x.hasInbox {
+	if which == 1 && !x.hasInbox {
 		return 0, 0, nil, time.Time{}
+	}
+	if x.presence == nil && !x.direct {
+		return 0, 0, x.box, time.Time{}
 	}
 	out := len(x.ping.sent)
 	if x.sm != nil {
@@ -247,12 +276,14 @@ type outbox struct {
 	list  []note
 	slots map[string]int // presence sender -> place in list
 	bytes int
+	grave int // how many must not wait for an inactive client
 }
 
 // A note is one stanza that waits to be written.
 type note struct {
 	b     []byte
-	from  string // of a presence that a newer one may replace
+	from  string // of a presence or typing notice that a newer one may replace
+	light bool   // may wait while the client is inactive
 	nonza bool   // not a stanza: not counted (XEP-0198 §4)
 }
 
@@ -266,7 +297,7 @@ const (
 var errNoReader = &xmpp.StreamError{Cond: xmpp.StreamPolicyViolation, Text: "too much waits to be read or acked"}
 
 // put adds a stanza; false when too much waits already.
-func (o *outbox) put(b []byte, from string) bool {
+func (o *outbox) put(b []byte, from string, light bool) bool {
 	if o.bytes+len(b) > outboxBytes {
 		return false
 	}
@@ -286,13 +317,16 @@ func (o *outbox) put(b []byte, from string) bool {
 		}
 		o.slots[from] = len(o.list)
 	}
-	o.add(note{b: b, from: from})
+	o.add(note{b: b, from: from, light: light})
 	return true
 }
 
 func (o *outbox) add(n note) {
 	o.list = append(o.list, n)
 	o.bytes += len(n.b)
+	if !n.light {
+		o.grave++
+	}
 }
 
 // takes says whether there is room for what others send.
@@ -316,4 +350,28 @@ func slotOf(el *xmpp.Element) string {
 		return ""
 	}
 	return el.Get("from")
+}
+
+// light says whether a stanza of ours may wait while the client is inactive:
+// presence, and messages without anything to read.
+func light(el *xmpp.Element) bool {
+	if el.Name.Local != "message" || el.Get("type") == "error" {
+		return slotOf(el) != ""
+	}
+	for _, k := range el.Children() {
+		if !airy(k.Name.Space, k.Name.Local) {
+			return false
+		}
+	}
+	return true
+}
+
+// airy names what makes no message important: typing, ticks, events of PEP.
+// What we do not know is important.
+func airy(space, local string) bool {
+	switch space {
+	case xmpp.NSChatStates, xmpp.NSReceipts, xmpp.NSMarkers, xmpp.NSHints, xmpp.NSSID, xmpp.NSPubsubEvent, xmpp.NSDelay:
+		return true
+	}
+	return space == xmpp.NSClient && local == "thread"
 }

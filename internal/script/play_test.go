@@ -83,6 +83,10 @@ func (p *play) do(line string) {
 		p.talk(f[0], f[1], f[2])
 		return
 	}
+	if len(f) == 3 && f[1] == "first" { // what comes next, nonzas aside, must be this
+		p.next(p.actor(f[0]), parse(f[2]))
+		return
+	}
 	f = strings.Fields(line)
 	switch f[0] {
 	case "login":
@@ -265,6 +269,28 @@ func (p *play) until(a *actor, want *xmpp.Element) (before []*xmpp.Element) {
 			before = append(before, el)
 		case <-late:
 			p.fail("did not come; before: %s", flat(before))
+		}
+	}
+}
+
+// next takes what comes next; acks and questions for them do not count.
+func (p *play) next(a *actor, want *xmpp.Element) {
+	late := time.After(patience)
+	for {
+		select {
+		case el, ok := <-a.in:
+			if !ok {
+				p.fail("the stream ended")
+			}
+			if el.Name.Space == xmpp.NSSM {
+				continue
+			}
+			if !matches(want, el) {
+				p.fail("came first: %s", el.Bytes())
+			}
+			return
+		case <-late:
+			p.fail("did not come")
 		}
 	}
 }
