@@ -144,14 +144,20 @@ func (p *peer) write(name string, b []byte) error {
 
 func (p *peer) port() string { return p.addr[strings.LastIndexByte(p.addr, ':')+1:] }
 
+const missing = "apt-get install prosody ejabberd, or choose with --servers"
+
 // launch starts the command; its output goes to a file in the peer's folder.
 func (p *peer) launch(name string, args ...string) error {
 	out, err := os.Create(filepath.Join(p.dir, "out.log"))
 	if err != nil {
 		return err
 	}
-	p.cmd = exec.Command(name, args...)
+	// As many open files as may be: Go gives its children what it found.
+	p.cmd = exec.Command("sh", append([]string{"-c", `ulimit -n "$(ulimit -Hn)"; exec "$0" "$@"`, name}, args...)...)
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Dir = out, out, p.dir
+	if _, err := exec.LookPath(name); err != nil {
+		return fmt.Errorf("%w: %s", err, missing)
+	}
 	if err := p.cmd.Start(); err != nil {
 		return err
 	}
@@ -257,7 +263,12 @@ shaper_rules:
 		return err
 	}
 	args := []string{"--node", node, "--config-dir", p.dir, "--logs", filepath.Join(p.dir, "logs"), "--spool", filepath.Join(p.dir, "spool")}
-	if err := p.launch(script, append(args, "foreground")...); err != nil {
+	// As its own user, but not by su, which would take the open files away.
+	own := []string{"--reuid", "ejabberd", "--regid", "ejabberd", "--init-groups", "env", "HOME=" + p.dir, script}
+	if _, err := exec.LookPath(script); err != nil {
+		return fmt.Errorf("%w: %s", err, missing)
+	}
+	if err := p.launch("setpriv", append(append(own, args...), "foreground")...); err != nil {
 		return err
 	}
 	p.end = append(p.end, func() { _ = exec.Command("pkill", "-9", "-f", node).Run() })
