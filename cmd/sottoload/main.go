@@ -97,6 +97,10 @@ func (c *commands) one(ctx context.Context, name string) (all []figure, title st
 		got, err := m.run(short, c, p)
 		cancel()
 		p.stop()
+		if err != nil && name != "sottod" && ctx.Err() == nil {
+			fmt.Fprintf(os.Stderr, "%-28s %s: not measured: %v\n", title, m.name, err)
+			continue // a peer's trouble does not cost the other figures
+		}
 		if err != nil {
 			return nil, title, fmt.Errorf("%s: %w", m.name, err)
 		}
