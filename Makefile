@@ -30,6 +30,7 @@ fuzz: ## each fuzz target for FUZZTIME
 	$(GO) test ./xmpp -run xxx -fuzz FuzzJID -fuzztime $(FUZZTIME)
 	$(GO) test ./xmpp/frame -run xxx -fuzz FuzzFrame -fuzztime $(FUZZTIME)
 	$(GO) test ./offline -run xxx -fuzz FuzzDecodeMail -fuzztime $(FUZZTIME)
+	$(GO) test ./offline/blob -run xxx -fuzz FuzzHead -fuzztime $(FUZZTIME)
 	$(GO) test ./offline -run xxx -fuzz FuzzRecord -fuzztime $(FUZZTIME)
 	$(GO) test ./crypto/ratchet -run xxx -fuzz FuzzWire -fuzztime $(FUZZTIME)
 	$(GO) test ./crypto/omemo -run xxx -fuzz FuzzDecrypt -fuzztime $(FUZZTIME)

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"sotto/offline/blob"
 )
 
 // The known states; callers map them to XMPP's errors.
@@ -84,6 +86,7 @@ type Store struct {
 	mu     sync.Mutex
 	expire func(user string, m Mail)
 	here   func(user, device string) bool
+	chores []func(now time.Time)
 }
 
 // Open opens or makes a data folder. A damaged shard is left alone and named
@@ -214,6 +217,18 @@ func (s *Store) Here(f func(user, device string) bool) {
 	s.here = f
 }
 
+// Blobs opens the folder of uploaded files; once only.
+func (s *Store) Blobs() (*blob.Folder, error) {
+	return blob.New(filepath.Join(s.dir, "blobs"), s.seal, s.opt.Log)
+}
+
+// Chore adds to what the store does every 20 s.
+func (s *Store) Chore(f func(now time.Time)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.chores = append(s.chores, f)
+}
+
 // Health is what an operator wants to know.
 type Health struct {
 	ReadOnly    bool
@@ -250,6 +265,12 @@ func (s *Store) keepHouse() {
 			return
 		case <-wipe.C:
 			s.Wipe()
+			s.mu.Lock()
+			chores := s.chores
+			s.mu.Unlock()
+			for _, f := range chores {
+				f(s.opt.Now())
+			}
 		case <-sweep.C:
 			if _, err := s.Sweep(s.opt.Now()); err != nil {
 				s.opt.Log.Error("sweep", "err", err)

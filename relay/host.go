@@ -155,6 +155,9 @@ func (s *Server) HTTP() http.Handler { return s.http }
 // URL is where clients reach HTTP; empty: they cannot.
 func (s *Server) URL() string { return s.opt.URL }
 
+// E2E says whether readable content is refused (DESIGN §1 P4).
+func (s *Server) E2E() bool { return s.opt.E2E }
+
 // A Guest is one socket, or what stands for one, from accept to its end. It
 // counts in the gate, and may be sent away until it has logged in.
 type Guest struct {
@@ -187,6 +190,10 @@ func (g *Guest) Leave() {
 		g.s.conns.Done()
 	})
 }
+
+// Welcome says that the guest has proved to be somebody's: it is not sent away
+// for strangers any more.
+func (g *Guest) Welcome() { g.s.gate.welcome(g.v) }
 
 // Stream serves a stream up to its login; then the session goes on by itself.
 func (g *Guest) Stream(ctx context.Context, nc net.Conn, direct bool) {
@@ -240,4 +247,17 @@ func (l *Locks) Of(user string) *sync.Mutex {
 	h := fnv.New32a()
 	h.Write([]byte(user))
 	return &l[h.Sum32()%64]
+}
+
+type guestKey struct{}
+
+// WithGuest says, to who answers an HTTP request, on whose connection it came.
+func WithGuest(ctx context.Context, g *Guest) context.Context {
+	return context.WithValue(ctx, guestKey{}, g)
+}
+
+// GuestOf is the guest of an HTTP request, or nil.
+func GuestOf(ctx context.Context) *Guest {
+	g, _ := ctx.Value(guestKey{}).(*Guest)
+	return g
 }

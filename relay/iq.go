@@ -24,6 +24,7 @@ const (
 type place struct {
 	identities []Identity
 	features   map[string]bool
+	forms      []*xmpp.Element
 }
 
 // Identity is one identity of a place (XEP-0030 §3.1).
@@ -92,6 +93,14 @@ func (s *Server) Features(w Where) []string {
 	sort.Strings(all)
 	return all
 }
+
+// DiscoForm adds a form to what a place says of itself (XEP-0128 §2).
+func (s *Server) DiscoForm(w Where, x *xmpp.Element) {
+	s.disco[w].forms = append(s.disco[w].forms, x)
+}
+
+// Forms lists a place's forms.
+func (s *Server) Forms(w Where) []*xmpp.Element { return s.disco[w].forms }
 
 // Identities lists a place's identities.
 func (s *Server) Identities(w Where) []Identity { return s.disco[w].identities }

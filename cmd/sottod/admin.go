@@ -110,7 +110,13 @@ func give(c *Config, o order) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		a = obey(&o, st, st.DeleteAccount)
+		a = obey(&o, st, func(user string) error {
+			files, err := st.Blobs()
+			if err != nil {
+				return err
+			}
+			return errors.Join(files.Forget(user), st.DeleteAccount(user))
+		})
 		if err := st.Close(); err != nil {
 			return nil, err
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"sotto/relay"
+	"sotto/relay/upload"
 )
 
 // Config is all of sottod.toml. Left empty, it runs a private server on
@@ -36,6 +37,9 @@ type Config struct {
 	Resume    string   `toml:"resume" doc:"How long a client that lost its connection may resume its session."`
 	Rooms     string   `toml:"rooms" doc:"Domain of group chats. Empty: rooms. and the domain."`
 	RoomPast  int      `toml:"room_history" doc:"How many messages a new room shows to who enters; they are kept in memory only. Members of private groups need none: what they missed waits for them."`
+	KeepFiles string   `toml:"keep_files" doc:"How long an uploaded file stays, as 720h."`
+	FileMax   int64    `toml:"file_max" doc:"Largest uploaded file, in MiB."`
+	FileQuota int64    `toml:"file_quota" doc:"All uploaded files of one account, in MiB."`
 	Strangers int      `toml:"strangers" doc:"Connections that have not logged in yet, in all. Beyond it the oldest one goes."`
 	PerSource int      `toml:"strangers_per_address" doc:"The same, from one address. People behind one address who have logged in are not counted."`
 	LoginTime string   `toml:"login_time" doc:"How long a connection may take to log in."`
@@ -48,6 +52,7 @@ func defaults() Config {
 	return Config{
 		Domain: "localhost", Data: "data", Listen: []string{"127.0.0.1:5222"}, ListenTLS: []string{"127.0.0.1:5223"},
 		E2E: "required", KeepMail: "720h", Resume: "10m",
+		KeepFiles: "720h", FileMax: 100, FileQuota: 1024,
 		Strangers: 4096, PerSource: 256, LoginTime: "30s", Trusted: []string{"127.0.0.0/8", "::1/128"}, LogLevel: "info",
 	}
 }
@@ -84,10 +89,13 @@ func (c *Config) check() error {
 	if (c.Cert == "") != (c.Key == "") {
 		return errors.New("cert and key belong together; give both or none")
 	}
-	for name, v := range map[string]string{"keep_mail": c.KeepMail, "resume": c.Resume, "login_time": c.LoginTime} {
+	for name, v := range map[string]string{"keep_mail": c.KeepMail, "keep_files": c.KeepFiles, "resume": c.Resume, "login_time": c.LoginTime} {
 		if d, err := time.ParseDuration(v); err != nil || d <= 0 {
 			return fmt.Errorf("%s is %q; write a time like 720h or 10m", name, v)
 		}
+	}
+	if c.FileMax < 1 || c.FileQuota < c.FileMax || c.FileQuota > 1<<30 {
+		return errors.New("file_max must be at least 1, file_quota at least file_max")
 	}
 	if u, err := url.Parse(c.URL); c.URL != "" && (err != nil || u.Scheme != "https" || u.Host == "" || strings.HasSuffix(c.URL, "/")) {
 		return fmt.Errorf("url is %q; write it like https://chat.example, with no slash at the end", c.URL)
@@ -115,6 +123,12 @@ func (c *Config) webURL() string {
 		return "https://" + c.Domain + ":" + port
 	}
 	return "https://" + c.Domain
+}
+
+// files are checked already.
+func (c *Config) files() upload.Options {
+	keep, _ := time.ParseDuration(c.KeepFiles)
+	return upload.Options{Keep: keep, Max: c.FileMax << 20, Quota: c.FileQuota << 20}
 }
 
 // limits are checked already.

@@ -76,6 +76,7 @@ func (s *server) build() error {
 	}
 	return all.Add(s.relay, all.Options{
 		Register: s.conf.Register, Rooms: muc.Options{Domain: s.conf.Rooms, History: s.conf.RoomPast},
+		Upload: s.conf.files(),
 	})
 }
 

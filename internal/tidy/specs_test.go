@@ -169,6 +169,7 @@ XEP-0086 1.0 Error Condition Mappings
 XEP-0092 1.1 Software Version
 XEP-0115 1.6.0 Entity Capabilities
 XEP-0124 1.11.2 Bidirectional-streams Over Synchronous HTTP (BOSH)
+XEP-0128 1.0.1 Service Discovery Extensions
 XEP-0153 1.1.1 vCard-Based Avatars
 XEP-0156 1.4.0 Discovering Alternative XMPP Connection Methods
 XEP-0158 1.0.1 CAPTCHA Forms

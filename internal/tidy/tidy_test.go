@@ -93,7 +93,7 @@ var allowed = []struct {
 }{
 	{"sotto/xmpp", []string{"sotto/xmpp/wire"}},
 	{"sotto/xmpp/frame", []string{"sotto/xmpp"}},
-	{"sotto/offline", []string{"sotto/xmpp"}},
+	{"sotto/offline", []string{"sotto/xmpp", "sotto/offline/blob"}},
 	{"sotto/relay", []string{"sotto/xmpp", "sotto/offline"}},
 	{"sotto/relay/", []string{"sotto/xmpp", "sotto/offline", "sotto/relay"}},
 	{"sotto/crypto", []string{"sotto/crypto"}},

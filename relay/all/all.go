@@ -12,6 +12,7 @@ import (
 	"sotto/relay/pep"
 	"sotto/relay/private"
 	"sotto/relay/roster"
+	"sotto/relay/upload"
 	"sotto/relay/vcard"
 	"sotto/relay/web"
 )
@@ -20,6 +21,7 @@ import (
 type Options struct {
 	Register bool // people may make accounts (XEP-0077)
 	Rooms    muc.Options
+	Upload   upload.Options
 }
 
 // Add registers all families.
@@ -30,6 +32,7 @@ func Add(s *relay.Server, o Options) error {
 	fast.Add(s)
 	pep.Add(s)
 	web.Add(s)
+	upload.Add(s, o.Upload)
 	private.Add(s)
 	vcard.Add(s)
 	if o.Register {

@@ -85,7 +85,7 @@ func (i *info) describe(w relay.Where) *xmpp.Element {
 	for _, f := range i.s.Features(w) {
 		q.Add(xmpp.El(xmpp.NSDiscoInfo, "feature", "var", f))
 	}
-	return q
+	return q.Add(i.s.Forms(w)...)
 }
 
 func (i *info) hash() string {

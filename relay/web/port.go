@@ -5,6 +5,7 @@ package web
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"log"
 	"net"
@@ -22,6 +23,7 @@ const (
 	handshakeTime = 10 * time.Second
 	headTime      = 10 * time.Second
 	idleTime      = 60 * time.Second
+	requestTime   = 30 * time.Second // who needs more must ask for it
 	headBytes     = 16 << 10
 )
 
@@ -43,15 +45,25 @@ func Serve(ctx context.Context, s *relay.Server, l net.Listener, conf *tls.Confi
 	conf.NextProtos = []string{xmpp.ALPN, "http/1.1"}
 	hall := &hall{addr: l.Addr(), next: make(chan net.Conn), over: make(chan struct{})}
 	srv := &http.Server{
-		Handler: s.HTTP(), ReadHeaderTimeout: headTime, IdleTimeout: idleTime, MaxHeaderBytes: headBytes,
+		Handler: patient(s.HTTP()), ReadHeaderTimeout: headTime, IdleTimeout: idleTime, MaxHeaderBytes: headBytes,
 		ErrorLog: log.New(io.Discard, "", 0), // strangers' mistakes
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, connKey{}, c)
+			v, _ := c.(*visit)
+			return relay.WithGuest(context.WithValue(ctx, connKey{}, v), v.g)
 		},
 	}
 	go srv.Serve(hall)
 	defer srv.Close()
 	return s.ServeGuests(ctx, l, func(nc net.Conn, g *relay.Guest) { go greet(ctx, nc, g, conf, hall) })
+}
+
+// patient gives each request its time, both to be read and to be answered.
+func patient(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, late := http.NewResponseController(w), time.Now().Add(requestTime)
+		_ = errors.Join(c.SetReadDeadline(late), c.SetWriteDeadline(late)) // a broken socket says so later
+		h.ServeHTTP(w, r)
+	})
 }
 
 // greet makes the TLS of one socket and shows it where to go.
