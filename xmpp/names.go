@@ -20,16 +20,23 @@ func ParseJID(s string) (JID, error) {
 	if j, ok := parseASCII(s); ok {
 		return j, nil
 	}
+	if len(s) > jidMax {
+		return JID{}, errJID
+	}
 	p, err := jid.Parse(s)
 	if err != nil {
 		return JID{}, err
 	}
 	j := JID{p.Localpart(), p.Domainpart(), p.Resourcepart()}
-	if j.Domain == "" {
+	if j.Domain == "" || strings.Contains("."+j.Domain+".", "..") { // RFC 7622 §3.2: no empty labels
 		return JID{}, errJID
 	}
 	return j, nil
 }
+
+// jidMax is the longest address (RFC 7622 §3.1): preparing a longer one would
+// only cost time.
+const jidMax = 3071
 
 // MustJID is for addresses that are part of the program.
 func MustJID(s string) JID {
@@ -105,6 +112,9 @@ func (j JID) With(resource string) (JID, error) {
 	if resource != "" && len(resource) <= 1023 && all(resource, resourceByte) {
 		j.Resource = resource
 		return j, nil
+	}
+	if len(resource) > jidMax {
+		return JID{}, errJID
 	}
 	p, err := jid.New(j.Local, j.Domain, resource)
 	if err != nil {
