@@ -82,6 +82,33 @@ func (r *Records) DeleteAll() {
 	}
 }
 
+// Later changes records without waiting.
+func (s *Store) Later(user string, f func(*Records) error) error {
+	sh, acct, err := s.of(user)
+	if err == nil {
+		sh.later(acct, f)
+	}
+	return err
+}
+
+func (sh *shard) later(acct id, f func(*Records) error) {
+	j := &job{done: make(chan struct{}), patient: true}
+	j.do = func(tx *bbolt.Tx) error {
+		r := &Records{s: sh.s, b: tx.Bucket(records), acct: acct}
+		if j.err = errors.Join(f(r), r.err); j.err == nil {
+			j.err = r.apply()
+		}
+		return nil
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.closing {
+		return
+	}
+	sh.jobs = append(sh.jobs, j)
+	sh.wake(sh.s.opt.LingerLive)
+}
+
 func (r *Records) apply() error {
 	for _, c := range r.set {
 		var err error

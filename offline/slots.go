@@ -123,7 +123,11 @@ func (sf *slotFile) mapAll() error {
 // store into a mapping cannot say that the disk is full.
 func (sf *slotFile) mapNext() error {
 	at := int64(slotHead + len(sf.chunks)*chunkSize)
-	if err := syscall.Fallocate(int(sf.f.Fd()), 0, at, chunkSize); err != nil {
+	err := syscall.Fallocate(int(sf.f.Fd()), 0, at, chunkSize)
+	if errors.Is(err, syscall.EOPNOTSUPP) {
+		err = sf.fill(at)
+	}
+	if err != nil {
 		return fmt.Errorf("room for sessions: %w", err)
 	}
 	b, err := syscall.Mmap(int(sf.f.Fd()), at, chunkSize, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
@@ -149,6 +153,16 @@ func (sf *slotFile) close() error {
 	}
 	sf.chunks = nil
 	return errors.Join(err, sf.f.Close(), sf.rings.Close())
+}
+
+// fill takes room by writing what is there already, or zeros.
+func (sf *slotFile) fill(at int64) error {
+	b := make([]byte, chunkSize)
+	if _, err := sf.f.ReadAt(b, at); err != nil && err != io.EOF {
+		return err
+	}
+	_, err := sf.f.WriteAt(b, at)
+	return err
 }
 
 // counters are the bytes of slot n.
@@ -246,33 +260,6 @@ func (sl *Slot) save(r Resumable) error {
 		rec.Put("slot", r.ID, b)
 		return nil
 	})
-}
-
-// Later changes records without waiting.
-func (s *Store) Later(user string, f func(*Records) error) error {
-	sh, acct, err := s.of(user)
-	if err == nil {
-		sh.later(acct, f)
-	}
-	return err
-}
-
-func (sh *shard) later(acct id, f func(*Records) error) {
-	j := &job{done: make(chan struct{}), patient: true}
-	j.do = func(tx *bbolt.Tx) error {
-		r := &Records{s: sh.s, b: tx.Bucket(records), acct: acct}
-		if j.err = errors.Join(f(r), r.err); j.err == nil {
-			j.err = r.apply()
-		}
-		return nil
-	}
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if sh.closing {
-		return
-	}
-	sh.jobs = append(sh.jobs, j)
-	sh.wake(sh.s.opt.LingerLive)
 }
 
 // FindSlot gives a session that may be resumed, or ErrGone.

@@ -708,6 +708,30 @@ func BenchmarkDrain(b *testing.B) {
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "mails/s")
 }
 
+// Where the system cannot set room aside, it is taken by writing, and what is
+// there stays.
+func TestRoomByWriting(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "sessions"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte("counters"), slotHead+10); err != nil {
+		t.Fatal(err)
+	}
+	sf := &slotFile{f: f}
+	if err := sf.fill(slotHead); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 8)
+	if _, err := f.ReadAt(b, slotHead+10); err != nil || string(b) != "counters" {
+		t.Fatal(string(b), err)
+	}
+	if st, err := f.Stat(); err != nil || st.Size() != slotHead+chunkSize {
+		t.Fatal(st.Size(), err)
+	}
+}
+
 type told func(error)
 
 func (f told) Settled(err error) { f(err) }
