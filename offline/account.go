@@ -189,7 +189,8 @@ func (s *Store) DeleteAccount(user string) error {
 		return err
 	}
 	sh.forgetAll(acct)
-	return sh.edit(acct, func(tx *bbolt.Tx) error {
+	var keys []uint32
+	err = sh.edit(acct, func(tx *bbolt.Tx) (err error) {
 		if tx.Bucket(accounts).Get(acct[:]) == nil {
 			return ErrNoAccount
 		}
@@ -203,8 +204,15 @@ func (s *Store) DeleteAccount(user string) error {
 				return err
 			}
 		}
+		if keys, err = sh.endWeeks(tx, acct, ^uint32(0)); err != nil {
+			return err
+		}
 		return tx.Bucket(accounts).Delete(acct[:])
 	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(sh.wipeAll(keys), sh.trim(acct))
 }
 
 // forgetAll acks all mail of an account.

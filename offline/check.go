@@ -13,8 +13,8 @@ import (
 
 // Report is what Check found.
 type Report struct {
-	Accounts, Records, Waiting int
-	Bad                        []string // one line for each damage
+	Accounts, Records, Waiting, Kept int
+	Bad                              []string // one line for each damage
 }
 
 // Check verifies a data folder that no server has open: the structure of each
@@ -38,6 +38,29 @@ func Check(dir string) (Report, error) {
 		}
 	}
 	return r, s.Close()
+}
+
+// checkHistory opens every message of the histories.
+func (sh *shard) checkHistory(tx *bbolt.Tx, r *Report) error {
+	b := tx.Bucket(notes)
+	if b == nil {
+		return nil
+	}
+	keys := map[id]*shelf{}
+	return b.ForEach(func(k, v []byte) error {
+		r.Kept++
+		acct := id(k[:16])
+		if keys[acct] == nil {
+			var err error
+			if keys[acct], err = sh.shelf(tx, acct); err != nil {
+				return err
+			}
+		}
+		if _, err := keys[acct].open(k, v); err != nil {
+			r.Bad = append(r.Bad, fmt.Sprintf("%s: history %x: %v", sh.path, k, err))
+		}
+		return nil
+	})
 }
 
 func (sh *shard) check(r *Report) (err error) {
@@ -76,6 +99,9 @@ func (sh *shard) check(r *Report) (err error) {
 			}
 		}
 		if err := tx.Bucket(records).ForEach(sealed(&r.Records)); err != nil {
+			return err
+		}
+		if err := sh.checkHistory(tx, r); err != nil {
 			return err
 		}
 		return tx.Bucket(accounts).ForEach(sealed(&r.Accounts))

@@ -52,7 +52,7 @@ func (sh *shard) whenDue() (time.Duration, bool) {
 func (sh *shard) idle() bool {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	idle := len(sh.fresh) == 0 && len(sh.dropped) == 0 && len(sh.jobs) == 0
+	idle := len(sh.fresh) == 0 && len(sh.notes) == 0 && len(sh.dropped) == 0 && len(sh.jobs) == 0
 	if !idle {
 		sh.wake(0)
 	}
@@ -62,6 +62,8 @@ func (sh *shard) idle() bool {
 // A haul is what one commit carries.
 type haul struct {
 	fresh   []*entry
+	notes   []*note
+	begun   []*week // of notes
 	dropped []drop
 	jobs    []*job
 	slots   []uint32 // of fresh
@@ -77,8 +79,8 @@ const together = time.Millisecond
 func (sh *shard) gather() *haul {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	h := &haul{dropped: sh.dropped, jobs: sh.jobs}
-	sh.dropped, sh.jobs, sh.due = nil, nil, time.Time{}
+	h := &haul{dropped: sh.dropped, jobs: sh.jobs, notes: sh.notes}
+	sh.dropped, sh.jobs, sh.notes, sh.due = nil, nil, nil, time.Time{}
 	now := time.Now()
 	soon := now.Add(together)
 	take := map[id]bool{}
@@ -155,6 +157,9 @@ func (sh *shard) commit() {
 	for i, t := range h.tickets {
 		t.settle(verdict[i])
 	}
+	for _, n := range h.notes {
+		n.ticket.settle(err)
+	}
 	for _, j := range h.jobs {
 		if j.err == nil && err != nil {
 			j.err = errors.Join(ErrReadOnly, err)
@@ -176,7 +181,7 @@ func (sh *shard) write(h *haul) (err error) {
 	if failed != nil && !passing(failed) {
 		return failed // after a failed sync the file's state is unknown
 	}
-	if failed == nil && len(h.fresh)+len(h.dropped)+len(h.jobs) == 0 {
+	if failed == nil && len(h.fresh)+len(h.notes)+len(h.dropped)+len(h.jobs) == 0 {
 		return nil
 	}
 	sealed := make([][]byte, len(h.fresh))
@@ -190,7 +195,10 @@ func (sh *shard) write(h *haul) (err error) {
 			return err
 		}
 	}
-	if len(h.fresh) > 0 {
+	if err := sh.sealNotes(h); err != nil {
+		return err
+	}
+	if len(h.fresh)+len(h.begun) > 0 {
 		if err := sh.keys.sync(); err != nil {
 			return err
 		}
@@ -221,12 +229,15 @@ func (h *haul) apply(tx *bbolt.Tx, sealed [][]byte) error {
 		if err := body.Put(e.key(), append(v, sealed[i]...)); err != nil {
 			return err
 		}
-		token := binary.BigEndian.AppendUint64(nil, e.token)
+		token := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, e.token), e.sid)
 		for _, d := range e.asked {
 			if err := ref.Put(e.refKey(d), token); err != nil {
 				return err
 			}
 		}
+	}
+	if err := h.applyNotes(tx); err != nil {
+		return err
 	}
 	for _, d := range h.dropped {
 		if err := ref.Delete(d.refKey(d.device)); err != nil {
@@ -283,6 +294,10 @@ func (sh *shard) undo(h *haul, err error) {
 	}
 	for _, n := range h.slots {
 		_ = sh.keys.wipe(n)
+	}
+	for _, w := range h.begun {
+		delete(sh.weeks, w.acct)
+		_ = sh.keys.wipe(w.slot)
 	}
 	sh.dropped = append(h.dropped, sh.dropped...)
 	if passing(err) && len(sh.jobs) < patience {

@@ -15,6 +15,9 @@ type Mail struct {
 	At, Expires time.Time
 	From, ID    string
 	Body        []byte
+	Archive     string // its id in the owner's archive (XEP-0359); "" = it is in none
+	With        string // the other side, where that is not From
+	Kept        bool   // Put writes it into the owner's history, too
 	Token       uint64 // names a stanza that its sender may send twice; 0 = none
 }
 
@@ -31,6 +34,12 @@ func (m *Mail) encode(user string) []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(len(m.Body)))
 	b = append(b, m.Body...)
+	if m.Archive != "" {
+		for _, s := range []string{m.Archive, m.With} {
+			b = binary.AppendUvarint(b, uint64(len(s)))
+			b = append(b, s...)
+		}
+	}
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
@@ -42,8 +51,11 @@ func decodeMail(b []byte) (user string, m Mail, err error) {
 	m.At = time.Unix(0, int64(binary.BigEndian.Uint64(b)))
 	m.Expires = time.Unix(0, int64(binary.BigEndian.Uint64(b[8:])))
 	rest := b[16 : len(b)-4]
-	var f [4][]byte
+	var f [6][]byte
 	for i := range f {
+		if i == 4 && len(rest) == 0 {
+			break // it is in no archive
+		}
 		n, w := binary.Uvarint(rest)
 		if w <= 0 || n > uint64(len(rest)-w) {
 			return "", m, ErrCorrupt
@@ -53,7 +65,7 @@ func decodeMail(b []byte) (user string, m Mail, err error) {
 	if len(rest) != 0 {
 		return "", m, ErrCorrupt
 	}
-	m.From, m.ID, m.Body = string(f[1]), string(f[2]), f[3]
+	m.From, m.ID, m.Body, m.Archive, m.With = string(f[1]), string(f[2]), f[3], string(f[4]), string(f[5])
 	return string(f[0]), m, nil
 }
 
@@ -62,8 +74,9 @@ type Ticket struct {
 	mu   sync.Mutex
 	done bool
 	err  error
+	more int // how much must be safe besides
 	then Waiter
-	more []Waiter
+	too  []Waiter
 }
 
 // A Waiter is told when a Ticket is decided.
@@ -96,20 +109,21 @@ func (t *Ticket) Then(w Waiter) {
 	case t.then == nil:
 		t.then = w
 	default: // a twin
-		t.more = append(t.more, w)
+		t.too = append(t.too, w)
 	}
 	t.mu.Unlock()
 }
 
 func (t *Ticket) settle(err error) {
 	t.mu.Lock()
-	if t.done {
+	if t.done || err == nil && t.more > 0 {
+		t.more--
 		t.mu.Unlock()
 		return
 	}
 	t.done, t.err = true, err
-	then, more := t.then, t.more
-	t.then, t.more = nil, nil
+	then, more := t.then, t.too
+	t.then, t.too = nil, nil
 	t.mu.Unlock()
 	if then != nil {
 		then.Settled(err)

@@ -41,25 +41,16 @@ func (sh *shard) put(user string, acct id, owed []id, m *Mail, live bool) (*Tick
 			return twin.answer(), nil
 		}
 	}
-	if sh.closing {
-		return nil, ErrReadOnly
-	}
-	if sh.failed != nil {
-		sh.wake(0) // try again to empty what waits: the disk may be well by now
-		return nil, errors.Join(ErrReadOnly, sh.failed)
-	}
-	if sh.held >= heldMax {
-		return nil, errors.Join(ErrReadOnly, errors.New("the disk is too slow for what comes"))
+	if err := sh.takes(); err != nil {
+		return nil, err
 	}
 	if owed = sh.withRoom(acct, owed); len(owed) == 0 {
 		return nil, ErrFull
 	}
-	r := sh.next[acct]
-	m.Seq = r.next
-	sh.next[acct] = span{r.next + 1, r.end}
+	m.Seq = sh.number(acct)
 	e := &entry{
 		place: place{acct, m.Seq}, user: user, token: m.Token, owed: owed,
-		mail: m, ticket: &Ticket{}, expires: m.Expires.Unix(),
+		mail: m, ticket: &Ticket{}, expires: m.Expires.Unix(), sid: sh.s.archived(user, m.Archive),
 	}
 	sh.entries[e.place] = e
 	if e.token != 0 {
@@ -75,7 +66,32 @@ func (sh *shard) put(user string, acct id, owed []id, m *Mail, live bool) (*Tick
 	sh.wake(linger)
 	sh.fresh = append(sh.fresh, fresh{e, time.Now().Add(linger), more})
 	sh.held += len(m.Body)
+	if m.Kept {
+		e.ticket.more = 1
+		sh.note(&note{place: e.place, user: user, mail: m, account: true, ticket: e.ticket})
+	}
 	return e.ticket, nil
+}
+
+// takes says why the shard takes no new mail.
+func (sh *shard) takes() error {
+	switch {
+	case sh.closing:
+		return ErrReadOnly
+	case sh.failed != nil:
+		sh.wake(0) // try again to empty what waits: the disk may be well by now
+		return errors.Join(ErrReadOnly, sh.failed)
+	case sh.held >= heldMax:
+		return errors.Join(ErrReadOnly, errors.New("the disk is too slow for what comes"))
+	}
+	return nil
+}
+
+// number gives out the next one that reserve holds ready.
+func (sh *shard) number(acct id) uint64 {
+	r := sh.next[acct]
+	sh.next[acct] = span{r.next + 1, r.end}
+	return r.next
 }
 
 // heldMax is how many bytes of mail a shard keeps in memory for its commits;

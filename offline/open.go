@@ -22,7 +22,7 @@ func openShard(s *Store, n int) (*shard, error) {
 	sh := &shard{
 		s: s, path: filepath.Join(s.dir, fmt.Sprintf("shard-%02d.db", n)),
 		entries: map[place]*entry{}, boxes: map[boxID]*queue{}, tokens: map[uint64]*entry{},
-		next: map[id]span{}, block: seqBlock, known: map[id]*Account{}, kick: make(chan struct{}, 1),
+		next: map[id]span{}, block: seqBlock, known: map[id]*Account{}, weeks: map[id]*week{}, kick: make(chan struct{}, 1),
 	}
 	keys := filepath.Join(s.dir, fmt.Sprintf("keys-%02d", n))
 	if err := sh.make(keys); err != nil {
@@ -157,6 +157,13 @@ func walk(db *bbolt.DB) error {
 				return err
 			}
 		}
+		for _, name := range historyBuckets { // their values are long, and read when asked for
+			if b := tx.Bucket(name); b != nil {
+				if err := b.ForEach(func(k, _ []byte) error { crc32.Checksum(k, castagnoli); return nil }); err != nil {
+					return err
+				}
+			}
+		}
 		return nil
 	})
 }
@@ -189,6 +196,9 @@ func (sh *shard) load() error {
 		if err != nil {
 			return err
 		}
+		if err := eachWeek(tx, nil, func(_ id, w week) { used[w.slot] = true }); err != nil {
+			return err
+		}
 		return tx.Bucket(refs).ForEach(sh.loadRef)
 	})
 	if err != nil {
@@ -199,7 +209,7 @@ func (sh *shard) load() error {
 }
 
 func (sh *shard) loadRef(k, v []byte) error {
-	if len(k) != 40 || len(v) != 8 {
+	if len(k) != 40 || len(v) != 8 && len(v) != 16 {
 		return ErrCorrupt
 	}
 	p := place{id(k[:16]), binary.BigEndian.Uint64(k[32:])}
@@ -213,6 +223,9 @@ func (sh *shard) loadRef(k, v []byte) error {
 	e.owed = append(e.owed, device)
 	if e.token = binary.BigEndian.Uint64(v); e.token != 0 {
 		sh.tokens[e.token] = e
+	}
+	if len(v) == 16 {
+		e.sid = binary.BigEndian.Uint64(v[8:])
 	}
 	sh.box(boxID{p.acct, device}).add(p.seq)
 	return nil

@@ -37,6 +37,7 @@ type shard struct {
 	tokens  map[uint64]*entry
 	next    map[id]span // numbers to give out
 	fresh   []fresh     // wait for a commit
+	notes   []*note     // the same, for histories
 	held    int         // bytes of their mail
 	dropped []drop      // acked, still on disk
 	wrote   int         // mails that came to the disk since the start
@@ -47,6 +48,8 @@ type shard struct {
 	edits   int
 	failed  error // after a failed commit: no new mail (DESIGN §5)
 	kick    chan struct{}
+
+	weeks map[id]*week // the newest of each history; only for the goroutine that commits
 }
 
 // span is the range of numbers that is reserved for an account.
@@ -65,10 +68,11 @@ type entry struct {
 	place
 	user  string
 	token uint64
-	owed  []id  // devices
-	asked []id  // devices whose refs the commit writes
-	gone  []id  // devices that acked while it was written
-	mail  *Mail // until it is committed or gone
+	sid   uint64 // of its archive id; 0: it is in no archive
+	owed  []id   // devices
+	asked []id   // devices whose refs the commit writes
+	gone  []id   // devices that acked while it was written
+	mail  *Mail  // until it is committed or gone
 	slot  uint32
 	state entryState
 	// expires is in Unix seconds; 0 until a sweep has read it.

@@ -32,14 +32,15 @@ var (
 
 // Options are the knobs of a Store; zero values are the defaults.
 type Options struct {
-	Shards     int           // files; fixed when the folder is made; default 4
-	Linger     time.Duration // how long a commit gathers mail; default 2 ms
-	LingerLive time.Duration // the same when all receivers are there; default 40 ms
-	KeepMail   time.Duration // default 30 days
-	DeviceTTL  time.Duration // default 30 days
-	MailboxMax int           // waiting mails of one device; default 50,000
-	Now        func() time.Time
-	Log        *slog.Logger
+	Shards      int           // files; fixed when the folder is made; default 4
+	Linger      time.Duration // how long a commit gathers mail; default 2 ms
+	LingerLive  time.Duration // the same when all receivers are there; default 40 ms
+	KeepMail    time.Duration // default 30 days
+	DeviceTTL   time.Duration // default 30 days
+	KeepHistory time.Duration // how long histories are kept; 0: for ever
+	MailboxMax  int           // waiting mails of one device; default 50,000
+	Now         func() time.Time
+	Log         *slog.Logger
 }
 
 func (o *Options) fill() {

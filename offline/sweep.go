@@ -3,6 +3,7 @@
 package offline
 
 import (
+	"encoding/binary"
 	"errors"
 	"slices"
 	"time"
@@ -19,7 +20,7 @@ func (s *Store) Sweep(now time.Time) (expired int, err error) {
 		}
 		n, bad := sh.sweep(now)
 		expired += n
-		err = errors.Join(err, bad)
+		err = errors.Join(err, bad, sh.sweepHistory(now))
 	}
 	users, bad := s.Users()
 	err = errors.Join(err, bad)
@@ -120,4 +121,62 @@ func (sh *shard) sweep(now time.Time) (int, error) {
 		}
 	}
 	return len(all), nil
+}
+
+// sweepHistory ends the weeks that are over for longer than histories are kept,
+// and takes off what a crash left behind.
+func (sh *shard) sweepHistory(now time.Time) error {
+	owners := map[id]uint32{} // to the first week that stays
+	err := sh.db.View(func(tx *bbolt.Tx) error {
+		if keep := sh.s.opt.KeepHistory; keep > 0 {
+			oldest := weekOf(now.Add(-keep))
+			err := eachWeek(tx, nil, func(acct id, w week) {
+				if w.n < oldest {
+					owners[acct] = oldest
+				}
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return leftovers(tx, owners)
+	})
+	if err != nil {
+		return err
+	}
+	for acct, before := range owners {
+		var slots []uint32
+		err := sh.do(func(tx *bbolt.Tx) (err error) {
+			slots, err = sh.endWeeks(tx, acct, before)
+			return err
+		})
+		if err := errors.Join(err, sh.wipeAll(slots)); err != nil {
+			return err
+		}
+		if err := sh.trim(acct); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leftovers adds the owners of notes whose week has ended.
+func leftovers(tx *bbolt.Tx, owners map[id]uint32) error {
+	b := tx.Bucket(notes)
+	if b == nil {
+		return nil
+	}
+	c := b.Cursor()
+	for k, v := c.First(); k != nil; {
+		if len(k) != 24 || len(v) < noteHeadLen {
+			return ErrCorrupt
+		}
+		acct := id(k[:16])
+		w := week{acct: acct, n: binary.BigEndian.Uint32(v)}
+		if _, known := owners[acct]; !known && tx.Bucket(weeks).Get(w.name()) == nil {
+			owners[acct] = 0
+		}
+		k, v = c.Seek(place{acct, ^uint64(0)}.key())
+	}
+	return nil
 }

@@ -181,6 +181,10 @@ const (
 	NSMarkers    = "urn:xmpp:chat-markers:0"
 	NSChatStates = "http://jabber.org/protocol/chatstates"
 	NSData       = "jabber:x:data"
+	NSMAM        = "urn:xmpp:mam:2"
+	NSRSM        = "http://jabber.org/protocol/rsm"
+	NSValidate   = "http://jabber.org/protocol/xdata-validate"
+	NSPolicy     = "urn:xmpp:data-policy:0"
 	NSRegister   = "jabber:iq:register"
 	NSRegFeature = "http://jabber.org/features/iq-register"
 
