@@ -295,8 +295,10 @@ func (sh *shard) undo(h *haul, err error) {
 	for _, n := range h.slots {
 		_ = sh.keys.wipe(n)
 	}
+	for _, n := range h.notes { // what is known of their weeks counts notes that are not there
+		delete(sh.weeks, n.acct)
+	}
 	for _, w := range h.begun {
-		delete(sh.weeks, w.acct)
 		_ = sh.keys.wipe(w.slot)
 	}
 	sh.dropped = append(h.dropped, sh.dropped...)

@@ -10,5 +10,5 @@
 // Spec:     XEP-0160; XEP-0198 §5 reads the same mailboxes after a resume.
 // Runs:     one committer goroutine per shard; methods may be called by anyone.
 // Touches:  the data folder, and nobody else does.
-// Imports:  nothing of ours.
+// Imports:  sotto/offline/page.
 package offline

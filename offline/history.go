@@ -20,7 +20,7 @@ var (
 	notes     = []byte("note")     // owner+seq -> week, id, with, nonce, sealed mail
 	noteIDs   = []byte("noteid")   // owner+id -> seq
 	noteWiths = []byte("notewith") // owner+week+with+seq -> nothing
-	weeks     = []byte("week")     // owner+week -> slot
+	weeks     = []byte("week")     // owner+week -> slot, how many notes, the first one
 
 	historyBuckets = [][]byte{notes, noteIDs, noteWiths, weeks}
 )
@@ -54,8 +54,17 @@ type week struct {
 	acct id
 	n    uint32
 	slot uint32
-	key  [keySize]byte
-	last time.Time
+
+	count, first uint64 // notes, and the number of the first
+	key          [keySize]byte
+	last         time.Time
+}
+
+const weekLen = 4 + 8 + 8
+
+func (w *week) value() []byte {
+	v := binary.BigEndian.AppendUint32(make([]byte, 0, weekLen), w.slot)
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(v, w.count), w.first)
 }
 
 func (w *week) name() []byte {
@@ -213,10 +222,13 @@ func eachWeek(tx *bbolt.Tx, owner []byte, f func(acct id, w week)) error {
 	}
 	c := b.Cursor()
 	for k, v := c.Seek(owner); k != nil && bytes.HasPrefix(k, owner); k, v = c.Next() {
-		if len(k) != 20 || len(v) != 4 {
+		if len(k) != 20 || len(v) != weekLen {
 			return ErrCorrupt
 		}
-		f(id(k[:16]), week{acct: id(k[:16]), n: binary.BigEndian.Uint32(k[16:]), slot: binary.BigEndian.Uint32(v)})
+		f(id(k[:16]), week{
+			acct: id(k[:16]), n: binary.BigEndian.Uint32(k[16:]), slot: binary.BigEndian.Uint32(v),
+			count: binary.BigEndian.Uint64(v[4:]), first: binary.BigEndian.Uint64(v[12:]),
+		})
 	}
 	return nil
 }
@@ -233,10 +245,9 @@ func (h *haul) applyNotes(tx *bbolt.Tx) error {
 			return err
 		}
 	}
+	changed := map[*week]bool{}
 	for _, w := range h.begun {
-		if err := b[string(weeks)].Put(w.name(), binary.BigEndian.AppendUint32(nil, w.slot)); err != nil {
-			return err
-		}
+		changed[w] = true // also when nothing comes of it: its key has a slot
 	}
 	for _, n := range h.notes {
 		name := append(append([]byte{}, n.acct[:]...), n.head.id[:]...)
@@ -250,6 +261,15 @@ func (h *haul) applyNotes(tx *bbolt.Tx) error {
 			b[string(noteIDs)].Put(name, binary.BigEndian.AppendUint64(nil, n.seq)),
 			b[string(noteWiths)].Put(n.week.withKey(n.head.with, n.seq), nil))
 		if err != nil {
+			return err
+		}
+		if n.week.count++; n.week.count == 1 {
+			n.week.first = n.seq
+		}
+		changed[n.week] = true
+	}
+	for w := range changed {
+		if err := b[string(weeks)].Put(w.name(), w.value()); err != nil {
 			return err
 		}
 	}

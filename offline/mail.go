@@ -5,8 +5,13 @@ package offline
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"slices"
 	"sync"
 	"time"
+
+	"go.etcd.io/bbolt"
+
+	"sotto/offline/page"
 )
 
 // Mail is one message as it waits. All but Seq and Token is sealed on disk.
@@ -131,4 +136,96 @@ func (t *Ticket) settle(err error) {
 	for _, w := range more {
 		w.Settled(err)
 	}
+}
+
+// Waiting searches what waits for a device and in the account's inbox. Nothing
+// is acked by it.
+func (s *Store) Waiting(user, device string, f Find) (r Found, err error) {
+	sh, acct, err := s.of(user)
+	if err != nil {
+		return r, err
+	}
+	l := &tray{owner: user, s: s}
+	if f.After != "" || f.Before != "" || f.From != "" || len(f.IDs) > 0 {
+		l.sids = map[uint64]uint64{}
+	}
+	for _, d := range []id{s.device(user, device), s.device(user, "")} {
+		l.gather(sh, boxID{acct, d})
+	}
+	l.sort()
+	err = sh.db.View(func(tx *bbolt.Tx) error {
+		l.hand = &hand{f: f, read: func(n uint64) (Mail, error) { return sh.waits(tx, place{acct, n}) }}
+		r, err = search(l, l.hand, &f)
+		return err
+	})
+	return r, err
+}
+
+// A tray is what waits for one device.
+type tray struct {
+	page.Numbers
+	*hand
+	s     *Store
+	owner string
+	sids  map[uint64]uint64
+}
+
+// gatherStep is how many entries are looked at while others wait.
+const gatherStep = 1000
+
+// gather lists the numbers of mail that is in the archive, without opening it.
+func (l *tray) gather(sh *shard, b boxID) {
+	for cursor, more := uint64(0), true; more; {
+		sh.mu.Lock()
+		var some []uint64
+		if q := sh.boxes[b]; q != nil {
+			some = q.seqs[q.after(cursor):]
+		}
+		more = len(some) > gatherStep
+		for _, n := range some[:min(len(some), gatherStep)] {
+			cursor = n
+			if e := sh.entries[place{b.acct, n}]; e != nil && e.sid != 0 {
+				l.Numbers = append(l.Numbers, n)
+				if l.sids != nil {
+					l.sids[e.sid] = n
+				}
+			}
+		}
+		sh.mu.Unlock()
+	}
+}
+
+func (l *tray) sort() {
+	slices.Sort(l.Numbers)
+	l.Numbers = slices.Compact(l.Numbers)
+}
+
+func (l *tray) find(archive string) (uint64, bool) {
+	n, ok := l.sids[l.s.archived(l.owner, archive)]
+	return n, ok
+}
+
+// Count implements page.List.
+func (l *tray) Count(lo, hi uint64) (int, bool) {
+	if l.f.With != "" {
+		return 0, false // only opening them would tell
+	}
+	return l.Numbers.Count(lo, hi)
+}
+
+// waits reads mail that waits for somebody.
+func (sh *shard) waits(tx *bbolt.Tx, p place) (Mail, error) {
+	sh.mu.Lock()
+	e := sh.entries[p]
+	if e == nil {
+		sh.mu.Unlock()
+		return Mail{}, ErrGone
+	}
+	if m := e.mail; m != nil {
+		sh.mu.Unlock()
+		return *m, nil
+	}
+	slot := e.slot
+	sh.mu.Unlock()
+	return sh.read(tx, p, slot)
 }

@@ -39,7 +39,7 @@ type Found struct {
 const (
 	lookMax   = 5000      // messages it opens
 	pageBytes = 512 << 10 // of their bodies it gives out
-	countMax  = 200_000   // numbers it counts
+	countMax  = 10_000    // numbers it counts one by one, at a time
 )
 
 // A hand opens messages for one search and holds those it gives out.
@@ -323,106 +323,56 @@ func (l *shelf) Count(lo, hi uint64) (n int, exact bool) {
 	if _, _, full := cut(l.f.With); full {
 		return 0, false // the index knows bare addresses only
 	}
-	for i := range l.parts() {
-		b, prefix := l.part(i)
-		c := b.Cursor()
-		for k, _ := c.Seek(binary.BigEndian.AppendUint64(bytes.Clone(prefix), lo)); bytes.HasPrefix(k, prefix) && numberOf(k) <= hi; k, _ = c.Next() {
-			if n++; n > countMax {
-				return 0, false
-			}
+	for i := range l.weeks {
+		part, exact := 0, false
+		if l.byWeek {
+			part, exact = l.count(i, lo, hi, countMax-n)
+		} else {
+			part, exact = l.countWeek(i, lo, hi)
+		}
+		if n += part; !exact {
+			return 0, false
 		}
 	}
 	return n, true
 }
 
-// Waiting searches what waits for a device and in the account's inbox. Nothing
-// is acked by it.
-func (s *Store) Waiting(user, device string, f Find) (r Found, err error) {
-	sh, acct, err := s.of(user)
-	if err != nil {
-		return r, err
-	}
-	l := &tray{owner: user, s: s}
-	if f.After != "" || f.Before != "" || f.From != "" || len(f.IDs) > 0 {
-		l.sids = map[uint64]uint64{}
-	}
-	for _, d := range []id{s.device(user, device), s.device(user, "")} {
-		l.gather(sh, boxID{acct, d})
-	}
-	l.sort()
-	err = sh.db.View(func(tx *bbolt.Tx) error {
-		l.hand = &hand{f: f, read: func(n uint64) (Mail, error) { return sh.waits(tx, place{acct, n}) }}
-		r, err = search(l, l.hand, &f)
-		return err
-	})
-	return r, err
-}
-
-// A tray is what waits for one device.
-type tray struct {
-	page.Numbers
-	*hand
-	s     *Store
-	owner string
-	sids  map[uint64]uint64
-}
-
-// gatherStep is how many entries are looked at while others wait.
-const gatherStep = 1000
-
-// gather lists the numbers of mail that is in the archive, without opening it.
-func (l *tray) gather(sh *shard, b boxID) {
-	for cursor, more := uint64(0), true; more; {
-		sh.mu.Lock()
-		var some []uint64
-		if q := sh.boxes[b]; q != nil {
-			some = q.seqs[q.after(cursor):]
+// countWeek counts what one week has from lo to hi, or what it has besides:
+// how many it has in all is known.
+func (l *shelf) countWeek(i int, lo, hi uint64) (n int, exact bool) {
+	w := &l.weeks[i]
+	last := uint64(math.MaxUint64)
+	for _, next := range l.weeks[i+1:] {
+		if next.count > 0 {
+			last = next.first - 1
+			break
 		}
-		more = len(some) > gatherStep
-		for _, n := range some[:min(len(some), gatherStep)] {
-			cursor = n
-			if e := sh.entries[place{b.acct, n}]; e != nil && e.sid != 0 {
-				l.Numbers = append(l.Numbers, n)
-				if l.sids != nil {
-					l.sids[e.sid] = n
-				}
-			}
+	}
+	if w.count == 0 || hi < w.first || lo > last {
+		return 0, true
+	}
+	before, after := 0, 0
+	exact = true
+	if lo > w.first {
+		before, exact = l.count(0, w.first, lo-1, countMax)
+	}
+	if exact && hi < last {
+		after, exact = l.count(0, hi+1, last, countMax)
+	}
+	if exact {
+		return int(w.count) - before - after, true
+	}
+	return l.count(0, max(lo, w.first), min(hi, last), countMax)
+}
+
+// count goes over the numbers of one part.
+func (l *shelf) count(i int, lo, hi uint64, most int) (n int, exact bool) {
+	b, prefix := l.part(i)
+	c := b.Cursor()
+	for k, _ := c.Seek(binary.BigEndian.AppendUint64(bytes.Clone(prefix), lo)); bytes.HasPrefix(k, prefix) && numberOf(k) <= hi; k, _ = c.Next() {
+		if n++; n > most {
+			return 0, false
 		}
-		sh.mu.Unlock()
 	}
-}
-
-func (l *tray) sort() {
-	slices.Sort(l.Numbers)
-	l.Numbers = slices.Compact(l.Numbers)
-}
-
-func (l *tray) find(archive string) (uint64, bool) {
-	n, ok := l.sids[l.s.archived(l.owner, archive)]
-	return n, ok
-}
-
-// Count implements page.List.
-func (l *tray) Count(lo, hi uint64) (int, bool) {
-	if l.f.With != "" {
-		return 0, false // only opening them would tell
-	}
-	return l.Numbers.Count(lo, hi)
-}
-
-// waits reads mail that waits for somebody.
-func (sh *shard) waits(tx *bbolt.Tx, p place) (Mail, error) {
-	sh.mu.Lock()
-	e := sh.entries[p]
-	if e == nil {
-		sh.mu.Unlock()
-		return Mail{}, ErrGone
-	}
-	if m := e.mail; m != nil {
-		sh.mu.Unlock()
-		return *m, nil
-	}
-	slot := e.slot
-	sh.mu.Unlock()
-	return sh.read(tx, p, slot)
+	return n, true
 }

@@ -91,29 +91,74 @@ func copied(st *xmpp.Stanza) bool {
 	return false
 }
 
-// copySent gives the sender's other devices what was sent, by the same
-// mailboxes: a laptop that slept a week has both sides of the talk.
-func (s *Server) copySent(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bool, p *page) {
-	if to.Local == x.user {
-		return // they are among the receivers
+// lasting says whether a message belongs into histories (XEP-0313 §6.1.1,
+// XEP-0334 §4).
+func lasting(st *xmpp.Stanza) bool {
+	if st.Type != "chat" && st.Type != "" && st.Type != "normal" || st.Has(xmpp.NSHints, "no-store") || st.Has(xmpp.NSHints, "no-permanent-store") {
+		return false
 	}
-	way := copyPlan(s.copyTo(x.user, x.device), fleeing)
-	if way.Mail == nil && way.Live == nil {
+	if st.Has(xmpp.NSClient, "body") || st.Has(xmpp.NSHints, "store") {
+		return true
+	}
+	for _, n := range sealedBy {
+		if st.Has(n.Space, n.Local) {
+			return true
+		}
+	}
+	return false
+}
+
+// sent writes what was sent into the sender's history, and gives it to his
+// other devices by the same mailboxes: a laptop that slept a week has both
+// sides of the talk.
+func (s *Server) sent(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing, keep bool, p *page) {
+	var way Plan
+	if st.Type != "error" && copied(st) {
+		way = copyPlan(s.copyTo(x.user, x.device), fleeing)
+	}
+	if !keep && way.Mail == nil && way.Live == nil {
 		return
 	}
 	way.Light = true // the person is at another device
-	s.sendCopy(x, st, x.jid.Bare(), "sent", st.AppendAs(nil, x.jid, to, nil, nil), way, p)
+	own := s.ownCopy(x, st, to, p)
+	if keep {
+		s.keepSent(x, st, own, p)
+	}
+	if way.Mail != nil || way.Live != nil {
+		s.sendCopy(x, st, x.jid.Bare(), "sent", own, way, p)
+	}
+}
+
+// ownCopy is a sent message as its sender's archive has it.
+func (s *Server) ownCopy(x *Session, st *xmpp.Stanza, to xmpp.JID, p *page) offline.Mail {
+	archive := s.archiveID(st, x.user, x.token(p, 1))
+	return offline.Mail{
+		From: x.full, With: to.String(), ID: st.ID, At: s.Now(), Archive: archive,
+		Body: s.stamped(st, x.jid, to, x.jid.Bare(), archive),
+	}
+}
+
+// keepSent writes it into the history; the sender's ack waits for that.
+func (s *Server) keepSent(x *Session, st *xmpp.Stanza, own offline.Mail, p *page) {
+	t, err := s.opt.Store.Keep(x.user, &own, true)
+	if err != nil {
+		s.opt.Log.Error("not in the sender's history", "err", err)
+		return
+	}
+	if p != nil {
+		p.wait(t, st)
+	}
 }
 
 // copyReceived gives the receiver's other devices a message that was sent to
 // one of them by its full address (XEP-0280 §7).
-func (s *Server) copyReceived(to xmpp.JID, body []byte, first Plan, fleeing bool) {
+func (s *Server) copyReceived(to xmpp.JID, m offline.Mail, first Plan, fleeing bool) {
 	way := copyPlan(s.copyTo(to.Local, append(first.Mail, first.Live...)[0]), fleeing)
 	if way.Mail == nil && way.Live == nil {
 		return
 	}
 	way.Light = first.Light
-	s.sendCopy(nil, nil, to.Bare(), "received", body, way, nil)
+	s.sendCopy(nil, nil, to.Bare(), "received", m, way, nil)
 }
 
 func copyPlan(devices []string, fleeing bool) Plan {
@@ -123,8 +168,8 @@ func copyPlan(devices []string, fleeing bool) Plan {
 	return Plan{Mail: devices}
 }
 
-func (s *Server) sendCopy(x *Session, st *xmpp.Stanza, own xmpp.JID, word string, inner []byte, way Plan, p *page) {
-	body := wrapCopy(own.String(), word, inner)
+func (s *Server) sendCopy(x *Session, st *xmpp.Stanza, own xmpp.JID, word string, inner offline.Mail, way Plan, p *page) {
+	body := wrapCopy(own.String(), word, inner.Body)
 	for _, y := range s.hub.of(own.Local) {
 		if slices.Contains(way.Live, y.device) {
 			var w xmpp.Writer
@@ -135,7 +180,7 @@ func (s *Server) sendCopy(x *Session, st *xmpp.Stanza, own xmpp.JID, word string
 	if way.Mail == nil {
 		return
 	}
-	m := &offline.Mail{From: own.String(), ID: NewID(), Body: body}
+	m := &offline.Mail{From: own.String(), ID: NewID(), Body: body, Archive: inner.Archive, With: inner.With}
 	if x != nil {
 		m.Token = x.token(p, 1)
 	}

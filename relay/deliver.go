@@ -5,6 +5,7 @@ package relay
 import (
 	"errors"
 	"hash/fnv"
+	"strconv"
 
 	"sotto/offline"
 	"sotto/xmpp"
@@ -25,12 +26,18 @@ func (s *Server) message(x *Session, st *xmpp.Stanza, p *page) error {
 	if err := s.blocked(x, to); err != nil {
 		return err
 	}
+	keep := s.opt.Keep && lasting(st)
+	if keep { // refused before anything is promised
+		if err := s.opt.Store.Takes(x.user); err != nil {
+			return err
+		}
+	}
 	fleeing := fleeing(st)
 	if err := s.toReceiver(x, st, to, fleeing, p); err != nil {
 		return err
 	}
-	if st.Type != "error" && copied(st) {
-		s.copySent(x, st, to, fleeing, p)
+	if to.Local != x.user { // else own devices and archive are the receiver's
+		s.sent(x, st, to, fleeing, keep, p)
 	}
 	return nil
 }
@@ -49,7 +56,9 @@ func (s *Server) toReceiver(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bo
 	if way.Refuse {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
-	body := s.stamped(st, x.jid, to)
+	token := x.token(p, 0)
+	archive := s.archiveID(st, to.Local, token)
+	body := s.stamped(st, x.jid, to, to.Bare(), archive)
 	light, typing := airyMessage(st)
 	way.Light = light
 	slot := ""
@@ -58,13 +67,13 @@ func (s *Server) toReceiver(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bo
 	}
 	s.toLive(to.Local, way, body, slot)
 	if way.Mail != nil {
-		m := &offline.Mail{From: x.full, ID: st.ID, Body: body, Token: x.token(p, 0)}
+		m := &offline.Mail{From: x.full, ID: st.ID, Body: body, Token: token, Archive: archive, Kept: s.opt.Keep && lasting(st)}
 		if err := s.mail(st, to.Local, way, m, p); err != nil {
 			return err
 		}
 	}
 	if way.Direct && copied(st) && to.Local != x.user {
-		s.copyReceived(to, body, way, fleeing)
+		s.copyReceived(to, offline.Mail{Body: body, Archive: archive, With: x.full}, way, fleeing)
 	}
 	return nil
 }
@@ -210,12 +219,16 @@ func putBox(all []box, b box) []box {
 }
 
 // stamped is the message as it travels: from is ours to say, and so is the
-// stanza id (XEP-0359 §3.1), whatever the sender wrote.
-func (s *Server) stamped(st *xmpp.Stanza, from, to xmpp.JID) []byte {
-	by := to.Bare().String()
-	sid := make([]byte, 0, 256)
-	sid = xmpp.AppendAttr(append(sid, "<stanza-id xmlns='"+xmpp.NSSID+"'"...), "by", by)
-	sid = append(xmpp.AppendAttr(sid, "id", NewID()), "/>"...)
+// stanza id (XEP-0359 §3.1), whatever the sender wrote. It is the id in the
+// archive of owner (XEP-0313 §3.5); "" = in none.
+func (s *Server) stamped(st *xmpp.Stanza, from, to, owner xmpp.JID, archive string) []byte {
+	by := owner.String()
+	var sid []byte
+	if archive != "" {
+		sid = make([]byte, 0, 256)
+		sid = xmpp.AppendAttr(append(sid, "<stanza-id xmlns='"+xmpp.NSSID+"'"...), "by", by)
+		sid = append(xmpp.AppendAttr(sid, "id", archive), "/>"...)
+	}
 	forged := func(space, local string, raw []byte) bool {
 		if space == xmpp.NSDelay && local == "delay" {
 			return true
@@ -227,6 +240,18 @@ func (s *Server) stamped(st *xmpp.Stanza, from, to xmpp.JID) []byte {
 		return err != nil || el.Get("by") == by
 	}
 	return st.AppendAs(nil, from, to, sid, forged)
+}
+
+// archiveID names a message in an archive. One that its sender sends again
+// after a crash has the id of before.
+func (s *Server) archiveID(st *xmpp.Stanza, owner string, token uint64) string {
+	switch {
+	case s.opt.Keep && !lasting(st):
+		return "" // who asks for what came after it must get an answer
+	case token == 0:
+		return NewID()
+	}
+	return s.opt.Store.Mark(owner, strconv.FormatUint(token, 36))
 }
 
 // token names a stanza of a resumable session, so that a stanza which the
@@ -265,12 +290,14 @@ func (s *Server) Route(el *xmpp.Element) error {
 		return err
 	}
 	way := plan(letter{typ: st.Type, full: st.To.Resource}, boxes)
-	body := s.stamped(st, st.From, st.To)
+	archive := s.archiveID(st, st.To.Local, 0)
+	body := s.stamped(st, st.From, st.To, st.To.Bare(), archive)
 	s.toLive(st.To.Local, way, body, "")
 	if way.Mail == nil {
 		return nil
 	}
-	return s.mail(st, st.To.Local, way, &offline.Mail{From: st.From.String(), ID: st.ID, Body: body}, nil)
+	m := &offline.Mail{From: st.From.String(), ID: st.ID, Body: body, Archive: archive, Kept: s.opt.Keep && lasting(st)}
+	return s.mail(st, st.To.Local, way, m, nil)
 }
 
 // bounceExpired tells the sender that a message was not fetched in time and

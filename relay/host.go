@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"sotto/offline"
 	"sotto/xmpp"
@@ -53,7 +54,17 @@ func (s *Server) host(x *Session, st *xmpp.Stanza, p *page) (found bool, err err
 			return true, err
 		}
 	}
-	return true, h(&Errand{Server: s, From: x.jid, Stanza: st, page: p})
+	keep := s.opt.Keep && st.Kind == xmpp.KindMessage && lasting(st)
+	if keep {
+		if err := s.opt.Store.Takes(x.user); err != nil {
+			return true, err
+		}
+	}
+	err = h(&Errand{Server: s, From: x.jid, Stanza: st, page: p})
+	if keep && err == nil {
+		s.keepSent(x, st, s.ownCopy(x, st, st.To, p), p)
+	}
+	return true, err
 }
 
 // dressed is a presence with what the server adds.
@@ -142,7 +153,13 @@ func (s *Server) deliver(el *xmpp.Element, to xmpp.JID, devices []string, cause 
 	if way.Refuse || way.Mail == nil {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
-	m := &offline.Mail{From: el.Get("from"), ID: el.Get("id"), Body: el.Set("to", to.String()).Bytes()}
+	m := &offline.Mail{From: el.Get("from"), ID: el.Get("id")}
+	if st, err := xmpp.StanzaOf(el.Set("to", to.String())); err == nil && lasting(st) {
+		m.Archive, m.Kept = s.archiveID(st, to.Local, 0), s.opt.Keep
+		m.Body = s.stamped(st, st.From, to, to.Bare(), m.Archive)
+	} else {
+		m.Body = el.Bytes()
+	}
 	return s.mail(cause, to.Local, way, m, p)
 }
 
@@ -151,6 +168,21 @@ func (s *Server) HandleHTTP(pattern string, h http.HandlerFunc) { s.http.HandleF
 
 // HTTP answers requests.
 func (s *Server) HTTP() http.Handler { return s.http }
+
+// A Policy is what the operator chose to do with messages.
+type Policy struct {
+	Keep, E2E     bool          // whole histories; nothing readable is taken
+	Leave         bool          // people may delete their account
+	Mail, History time.Duration // how long; a history of 0 is for ever
+}
+
+// Policy tells it.
+func (s *Server) Policy() Policy {
+	return Policy{s.opt.Keep, s.opt.E2E, s.opt.Register != nil, s.opt.KeepMail, s.opt.History}
+}
+
+// Keeps says whether there are histories.
+func (s *Server) Keeps() bool { return s.opt.Keep }
 
 // URL is where clients reach HTTP; empty: they cannot.
 func (s *Server) URL() string { return s.opt.URL }

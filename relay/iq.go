@@ -105,6 +105,9 @@ func (s *Server) Forms(w Where) []*xmpp.Element { return s.disco[w].forms }
 // Identities lists a place's identities.
 func (s *Server) Identities(w Where) []Identity { return s.disco[w].identities }
 
+// OnBind adds what is said in the answer to a bind (XEP-0386 §4).
+func (s *Server) OnBind(f func(x *Session) []*xmpp.Element) { s.bound = append(s.bound, f) }
+
 // StreamFeature adds features offered after login (RFC 6120 §4.3.2).
 func (s *Server) StreamFeature(f func() []*xmpp.Element) { s.features = append(s.features, f) }
 

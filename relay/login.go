@@ -51,6 +51,11 @@ func (l *login) bind(c *xmpp.Conn, b xmpp.BindRequest) (xmpp.Bound, error) {
 		s.setCarbons(x, true)
 	}
 	out := xmpp.Bound{JID: jid}
+	for _, f := range s.bound {
+		if b.Bind2 {
+			out.Extra = append(out.Extra, f(x)...)
+		}
+	}
 	if b.SM {
 		out.SMID = x.startSM(b.SMResume)
 		out.SMMax = int(s.opt.Park / time.Second)

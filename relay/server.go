@@ -26,6 +26,8 @@ type Options struct {
 	E2E      bool          // refuse readable content (DESIGN §1 P4)
 	Park     time.Duration // how long a lost session may be resumed; default 10 min
 	KeepMail time.Duration // how long mail waits; default 30 days
+	Keep     bool          // whole histories, as mode = "keep" says
+	History  time.Duration // how long; 0: for ever
 	Deadline time.Duration // from accept to bound; default 30 s
 	Stanza   time.Duration // from the first byte of a stanza to its last; default 2 min
 	Limits   Limits        // before login
@@ -50,6 +52,7 @@ type Server struct {
 	deleted  []func(user string)
 	revived  []func(x *Session)
 	features []func() []*xmpp.Element
+	bound    []func(x *Session) []*xmpp.Element
 	http     *http.ServeMux
 
 	published []func(user, node string)

@@ -375,3 +375,15 @@ func airy(space, local string) bool {
 	}
 	return space == xmpp.NSClient && local == "thread"
 }
+
+// Stuffed says whether so much waits for the client already that it should read
+// before it asks for more.
+func (x *Session) Stuffed() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	waits, n := x.out.bytes, len(x.out.list)
+	if x.sm != nil {
+		waits, n = waits+x.sm.keptBytes, n+len(x.sm.kept)
+	}
+	return waits > outboxBytes/2 || n > outboxMax/2
+}

@@ -33,6 +33,8 @@ type Config struct {
 	Key       string   `toml:"key" doc:"Private key of the certificate, PEM."`
 	E2E       string   `toml:"e2e" doc:"required: only end-to-end encrypted messages are taken. optional: readable ones, too."`
 	Register  bool     `toml:"register" doc:"Let anybody who can connect make an account (XEP-0077)."`
+	Mode      string   `toml:"mode" doc:"forget: a message is erased when every device of its receiver has it. keep: all messages of every account stay, for their owner to read (XEP-0313)."`
+	History   string   `toml:"keep_history" doc:"With mode = keep, how long messages stay, as 8760h. 0s: for ever."`
 	KeepMail  string   `toml:"keep_mail" doc:"How long an undelivered message waits, as 720h. Then the sender is told and it is deleted."`
 	Resume    string   `toml:"resume" doc:"How long a client that lost its connection may resume its session."`
 	Rooms     string   `toml:"rooms" doc:"Domain of group chats. Empty: rooms. and the domain."`
@@ -51,7 +53,7 @@ type Config struct {
 func defaults() Config {
 	return Config{
 		Domain: "localhost", Data: "data", Listen: []string{"127.0.0.1:5222"}, ListenTLS: []string{"127.0.0.1:5223"},
-		E2E: "required", KeepMail: "720h", Resume: "10m",
+		E2E: "required", Mode: "forget", History: "0s", KeepMail: "720h", Resume: "10m",
 		KeepFiles: "720h", FileMax: 100, FileQuota: 1024,
 		Strangers: 4096, PerSource: 256, LoginTime: "30s", Trusted: []string{"127.0.0.0/8", "::1/128"}, LogLevel: "info",
 	}
@@ -85,6 +87,12 @@ func loadConfig(path string) (Config, error) {
 func (c *Config) check() error {
 	if c.E2E != "required" && c.E2E != "optional" {
 		return fmt.Errorf("e2e is %q; take required or optional", c.E2E)
+	}
+	if c.Mode != "forget" && c.Mode != "keep" {
+		return fmt.Errorf("mode is %q; take forget or keep", c.Mode)
+	}
+	if d, err := time.ParseDuration(c.History); err != nil || d < 0 {
+		return fmt.Errorf("keep_history is %q; write a time like 8760h, or 0s for ever", c.History)
 	}
 	if (c.Cert == "") != (c.Key == "") {
 		return errors.New("cert and key belong together; give both or none")

@@ -34,7 +34,8 @@ type server struct {
 
 func openStore(c *Config) (*offline.Store, error) {
 	keep, _ := time.ParseDuration(c.KeepMail) // checked by loadConfig
-	return offline.Open(filepath.Join(c.Data, "store"), offline.Options{KeepMail: keep, Log: slog.Default()})
+	history, _ := time.ParseDuration(c.History)
+	return offline.Open(filepath.Join(c.Data, "store"), offline.Options{KeepMail: keep, KeepHistory: history, Log: slog.Default()})
 }
 
 func newServer(c Config) (*server, error) {
@@ -61,12 +62,13 @@ func (s *server) build() error {
 	}
 	s.tls = conf
 	keep, _ := time.ParseDuration(s.conf.KeepMail)
+	history, _ := time.ParseDuration(s.conf.History)
 	park, _ := time.ParseDuration(s.conf.Resume)
 	login, _ := time.ParseDuration(s.conf.LoginTime)
 	o := relay.Options{
 		Domain: s.conf.Domain, Store: s.store, TLS: conf, Log: slog.Default(),
 		E2E: s.conf.E2E == "required", Park: park, KeepMail: keep, Deadline: login, Limits: s.conf.limits(),
-		URL: s.conf.webURL(),
+		URL: s.conf.webURL(), Keep: s.conf.Mode == "keep", History: history,
 	}
 	if s.conf.Register {
 		o.Register = account.Registrar(s.store)

@@ -13,7 +13,7 @@ import (
 )
 
 func newPlay(t *testing.T) *play {
-	p := &play{stage: newStage(t), actors: map[string]*actor{}, swapped: map[int]int{}}
+	p := &play{stage: newStage(t), actors: map[string]*actor{}, swapped: map[int]int{}, names: map[string]string{}}
 	for _, user := range []string{"alice", "bob", "carol"} {
 		p.must(account.Create(p.store, user, "password"))
 	}

@@ -40,7 +40,8 @@ type play struct {
 	*stage
 	actors  map[string]*actor
 	line    string
-	swapped map[int]int // descriptors of a disk that is not well
+	names   map[string]string // what was seen where a pattern had $name
+	swapped map[int]int       // descriptors of a disk that is not well
 }
 
 func TestPlays(t *testing.T) {
@@ -127,6 +128,10 @@ func (p *play) do(line string) {
 		p.close()
 		p.dir = left
 		p.open()
+	case "keep": // whole histories
+		p.close()
+		p.opt.Keep = true
+		p.open()
 	case "e2e":
 		p.close()
 		p.opt.E2E = true
@@ -134,6 +139,14 @@ func (p *play) do(line string) {
 	default:
 		p.fail("no such direction")
 	}
+}
+
+func (p *play) same(want, got string) bool {
+	if strings.HasPrefix(want, "$") && got != "" {
+		p.names[want] = got
+		return true
+	}
+	return want == got || want == "*" && got != ""
 }
 
 func (p *play) actor(name string) *actor {
@@ -233,6 +246,9 @@ func (a *actor) send(xml string) {
 // but "<!" says that something must not come before the next answer.
 func (p *play) talk(name, way, xml string) {
 	a := p.actor(name)
+	for k, v := range p.names {
+		xml = strings.ReplaceAll(xml, k, v)
+	}
 	if way == ">" {
 		a.send(xml)
 		return
@@ -245,7 +261,7 @@ func (p *play) talk(name, way, xml string) {
 		a.send("<iq type='get' id='barrier' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>")
 		barrier, _ := xmpp.Parse([]byte("<iq type='result' id='barrier'/>"), xmpp.NSClient)
 		for _, el := range p.until(a, barrier) {
-			if matches(want, el) {
+			if p.matches(want, el) {
 				p.fail("came: %s", el.Bytes())
 			}
 		}
@@ -262,7 +278,7 @@ func (p *play) until(a *actor, want *xmpp.Element) (before []*xmpp.Element) {
 			if !ok {
 				p.fail("the stream ended; before: %s", flat(before))
 			}
-			if matches(want, el) {
+			if p.matches(want, el) {
 				a.last = el
 				return before
 			}
@@ -285,7 +301,7 @@ func (p *play) next(a *actor, want *xmpp.Element) {
 			if el.Name.Space == xmpp.NSSM {
 				continue
 			}
-			if !matches(want, el) {
+			if !p.matches(want, el) {
 				p.fail("came first: %s", el.Bytes())
 			}
 			return
@@ -312,22 +328,23 @@ func flat(l []*xmpp.Element) string {
 }
 
 // matches says whether el has all that want names; more is no harm.
-func matches(want, el *xmpp.Element) bool {
+// "$name" is any value, too, and stands for it from then on.
+func (p *play) matches(want, el *xmpp.Element) bool {
 	if want.Name != el.Name {
 		return false
 	}
 	for _, a := range want.Attr {
-		if got := el.Get(a.Name.Local); got != a.Value && (a.Value != "*" || got == "") {
+		if !p.same(a.Value, el.Get(a.Name.Local)) {
 			return false
 		}
 	}
-	if t := strings.TrimSpace(want.Text()); t != "" && t != strings.TrimSpace(el.Text()) {
+	if t := strings.TrimSpace(want.Text()); t != "" && !p.same(t, strings.TrimSpace(el.Text())) {
 		return false
 	}
 next:
 	for _, k := range want.Children() {
 		for _, e := range el.Children() {
-			if matches(k, e) {
+			if p.matches(k, e) {
 				continue next
 			}
 		}

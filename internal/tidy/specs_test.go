@@ -160,9 +160,11 @@ XEP-0045 1.35.5 Multi-User Chat
 XEP-0048 1.2 Bookmarks
 XEP-0049 1.2 Private XML Storage
 XEP-0054 1.3.0 vcard-temp
+XEP-0059 1.0 Result Set Management
 XEP-0060 1.30.0 Publish-Subscribe
 XEP-0066 1.5 Out of Band Data
 XEP-0077 2.4 In-Band Registration
+XEP-0082 1.1.1 XMPP Date and Time Profiles
 XEP-0084 1.1.4 User Avatar
 XEP-0085 2.1 Chat State Notifications
 XEP-0086 1.0 Error Condition Mappings
@@ -233,6 +235,7 @@ XEP-0431 0.2.0 Full Text Search in MAM
 XEP-0434 0.6.0 Trust Messages (TM)
 XEP-0440 1.0.0 SASL Channel-Binding Type Capability
 XEP-0441 0.2.0 Message Archive Management Preferences
+XEP-0442 0.2.0 Pubsub Message Archive Management
 XEP-0444 0.2.1 Message Reactions
 XEP-0445 0.2.0 Pre-Authenticated In-Band Registration
 XEP-0446 0.2.0 File metadata element

@@ -93,7 +93,8 @@ var allowed = []struct {
 }{
 	{"sotto/xmpp", []string{"sotto/xmpp/wire"}},
 	{"sotto/xmpp/frame", []string{"sotto/xmpp"}},
-	{"sotto/offline", []string{"sotto/xmpp", "sotto/offline/blob"}},
+	{"sotto/xmpp/mam", []string{"sotto/xmpp"}},
+	{"sotto/offline", []string{"sotto/xmpp", "sotto/offline/blob", "sotto/offline/page"}},
 	{"sotto/relay", []string{"sotto/xmpp", "sotto/offline"}},
 	{"sotto/relay/", []string{"sotto/xmpp", "sotto/offline", "sotto/relay"}},
 	{"sotto/crypto", []string{"sotto/crypto"}},

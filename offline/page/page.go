@@ -72,7 +72,9 @@ func Find(l List, w Wish) Found {
 	if len(r.Numbers) > 0 && exact {
 		r.Index = 0
 		if first := r.Numbers[0]; first > lo {
-			r.Index, _ = l.Count(lo, first-1)
+			if r.Index, exact = l.Count(lo, first-1); !exact {
+				r.Index = -1
+			}
 		}
 	}
 	return r

@@ -5,6 +5,7 @@ package all
 import (
 	"sotto/relay"
 	"sotto/relay/account"
+	"sotto/relay/archive"
 	"sotto/relay/block"
 	"sotto/relay/fast"
 	"sotto/relay/info"
@@ -35,6 +36,7 @@ func Add(s *relay.Server, o Options) error {
 	upload.Add(s, o.Upload)
 	private.Add(s)
 	vcard.Add(s)
+	archive.Add(s)
 	if o.Register {
 		account.Add(s)
 	}
