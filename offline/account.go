@@ -28,6 +28,7 @@ type Account struct {
 	SHA1, SHA256 Hash
 	Created      time.Time
 	Devices      []Device
+	Revoked      []string `json:",omitempty"` // devices that may not come back with this password
 }
 
 // Device is one installation that is owed messages (DESIGN §4).
@@ -169,7 +170,7 @@ func (s *Store) UpdateAccount(n Account) error {
 		if err := s.readAccount(tx, acct, &a); err != nil {
 			return err
 		}
-		a.SHA1, a.SHA256 = n.SHA1, n.SHA256
+		a.SHA1, a.SHA256, a.Revoked = n.SHA1, n.SHA256, nil
 		r := &Records{s: s, b: tx.Bucket(records), acct: acct}
 		r.Each(KindFast, func(device string, _ []byte) bool {
 			r.Delete(KindFast, device)
@@ -310,6 +311,24 @@ func oldest(l []Device) int {
 		}
 	}
 	return first
+}
+
+// revokedMax bounds the list; the oldest entry goes first.
+const revokedMax = 100
+
+// RevokeDevice unlinks a device that shall not come back with the password
+// that it knows.
+func (s *Store) RevokeDevice(user, device string) error {
+	err := s.change(user, func(a *Account) error {
+		a.Devices = slices.DeleteFunc(a.Devices, func(d Device) bool { return d.ID == device })
+		a.Revoked = append(slices.DeleteFunc(a.Revoked, func(d string) bool { return d == device }), device)
+		a.Revoked = a.Revoked[max(0, len(a.Revoked)-revokedMax):]
+		return nil
+	})
+	if err == nil {
+		s.forgetDevice(user, device)
+	}
+	return err
 }
 
 // DropDevice unlinks a device and forgets its mail.

@@ -3,8 +3,12 @@
 package relay
 
 import (
+	"errors"
+	"strings"
 	"sync"
+	"time"
 
+	"sotto/offline"
 	"sotto/xmpp"
 )
 
@@ -88,6 +92,37 @@ func (s *Server) DeleteUser(user string) error {
 	}
 	s.Expel(user)
 	return nil
+}
+
+// Born is when the session began.
+func (x *Session) Born() time.Time { return x.born }
+
+// Unlink takes a device from its account: its sessions end, its token and its
+// mail go. One that has a name of its own may not come back until the password
+// changes; known says that another may, by the password. The session of who
+// asked, if it is among them, ends when it has been answered.
+func (s *Server) Unlink(user, device string, asker *Session) (known bool, err error) {
+	known = !strings.HasPrefix(device, AgentDevice(""))
+	if !known {
+		if err := s.opt.Store.RevokeDevice(user, device); err != nil {
+			return known, err
+		}
+	}
+	for _, x := range s.hub.of(user) {
+		if x.device == device {
+			x.mu.Lock()
+			x.spoilt = true
+			x.mu.Unlock()
+			x.closeConn(&xmpp.StreamError{Cond: xmpp.StreamNotAuthorized, Text: "this device was unlinked"})
+			if x != asker {
+				x.end()
+			}
+		}
+	}
+	if err := s.opt.Store.DropDevice(user, device); err != nil && !errors.Is(err, offline.ErrGone) {
+		return known, err
+	}
+	return known, nil
 }
 
 // Erase deletes all that an account had.

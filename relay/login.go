@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -119,6 +120,9 @@ func (s *Server) placeFor(user string) error {
 // known says whether this is a device, and notes it. Where nothing can be
 // written, a new one is none: people must get in to fetch what waits for them.
 func (s *Server) known(jid xmpp.JID, device string, chosen bool, b xmpp.BindRequest) (firm bool, err error) {
+	if a, err := s.opt.Store.Account(jid.Local); err == nil && slices.Contains(a.Revoked, device) {
+		return false, &xmpp.StreamError{Cond: xmpp.StreamNotAuthorized, Text: "this device was unlinked; change the password to let it in again"}
+	}
 	firm = b.AgentID != ""
 	if chosen && !firm {
 		firm, err = s.cameBack(jid, device)

@@ -199,3 +199,12 @@ func reply(s *Stanza, typ string) *Element {
 	}
 	return el
 }
+
+// notBound is how a stream ends that got no session.
+func notBound(err error) error {
+	var all *StreamError
+	if errors.As(err, &all) {
+		return all
+	}
+	return &StreamError{Cond: StreamInternalError, Cause: err}
+}

@@ -346,7 +346,7 @@ func (a *accept) bindOne(st *Stanza, el *Element) (bool, error) {
 		return false, a.send(ErrorReply(st, one))
 	}
 	if err != nil {
-		return false, &StreamError{Cond: StreamInternalError, Cause: err}
+		return false, notBound(err)
 	}
 	a.c.jid = b.JID
 	a.state = Ready
@@ -369,7 +369,7 @@ func (a *accept) bindTwo(el *Element) (*Element, error) {
 		return nil, &StreamError{Cond: StreamResourceConstraint, Text: one.Text}
 	}
 	if err != nil {
-		return nil, &StreamError{Cond: StreamInternalError, Cause: err}
+		return nil, notBound(err)
 	}
 	a.c.jid = b.JID
 	yes := El(NSBind2, "bound").Add(b.Extra...)

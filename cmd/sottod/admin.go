@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"sotto/offline"
+	"sotto/relay"
 	"sotto/relay/account"
 )
 
 // An order is one line on the admin socket; the answer is one line, too.
 type order struct {
 	Verb, User, Password string
+	Device               string `json:",omitempty"`
 }
 
 type answer struct {
@@ -61,13 +63,14 @@ func (s *server) serveAdmin() {
 			if err != nil || json.Unmarshal(line, &o) != nil {
 				return
 			}
-			_ = json.NewEncoder(nc).Encode(obey(&o, s.store, s.relay.DeleteUser))
+			_ = json.NewEncoder(nc).Encode(obey(&o, s.store, s.relay))
 		}()
 	}
 }
 
-// obey carries out one order, on the running server or on the folder itself.
-func obey(o *order, st *offline.Store, remove func(string) error) answer {
+// obey carries out one order, on the running server or, when there is none, on
+// the folder itself.
+func obey(o *order, st *offline.Store, r *relay.Server) answer {
 	var err error
 	var a answer
 	switch o.Verb {
@@ -76,7 +79,11 @@ func obey(o *order, st *offline.Store, remove func(string) error) answer {
 	case "passwd":
 		err = account.SetPassword(st, o.User, o.Password)
 	case "del":
-		err = remove(o.User)
+		if r == nil {
+			err = eraseAlone(o.User, st)
+		} else {
+			err = r.DeleteUser(o.User)
+		}
 	case "list":
 		a.Lines, err = st.Users()
 	case "status":
@@ -90,6 +97,12 @@ func obey(o *order, st *offline.Store, remove func(string) error) answer {
 		for _, q := range h.Quarantined {
 			a.Lines = append(a.Lines, "damaged           "+q)
 		}
+	case "devices":
+		a.Lines, err = deviceLines(o.User, st, r)
+	case "revoke":
+		a.Lines, err = revokeDevice(o, st, r)
+	case "reports":
+		a.Lines, err = reportLines(st)
 	case "profile":
 		a.Data, err = profile(o.User)
 	default:
@@ -101,6 +114,15 @@ func obey(o *order, st *offline.Store, remove func(string) error) answer {
 	return a
 }
 
+// eraseAlone deletes an account while no server runs.
+func eraseAlone(user string, st *offline.Store) error {
+	files, err := st.Blobs()
+	if err != nil {
+		return err
+	}
+	return errors.Join(files.Forget(user), st.DeleteAccount(user))
+}
+
 // give sends an order to the running server, or does it on the folder when no
 // server runs.
 func give(c *Config, o order) ([]string, error) {
@@ -110,13 +132,7 @@ func give(c *Config, o order) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		a = obey(&o, st, func(user string) error {
-			files, err := st.Blobs()
-			if err != nil {
-				return err
-			}
-			return errors.Join(files.Forget(user), st.DeleteAccount(user))
-		})
+		a = obey(&o, st, nil)
 		if err := st.Close(); err != nil {
 			return nil, err
 		}

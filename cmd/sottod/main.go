@@ -37,6 +37,14 @@ type cli struct {
 		Del    userName `cmd:"" help:"Delete an account and all it has."`
 		List   struct{} `cmd:"" help:"List the accounts."`
 	} `cmd:"" help:"Accounts; works while the server runs."`
+	Device struct {
+		List   userName `cmd:"" help:"List the devices of an account."`
+		Revoke struct {
+			userName
+			ID string `arg:"" help:"As list shows it."`
+		} `cmd:"" help:"Take a device off: it is out, and what waits for it is forgotten."`
+	} `cmd:"" help:"Devices of accounts; works while the server runs."`
+	Reports struct{} `cmd:"" help:"List what people reported when they blocked somebody."`
 }
 
 type userName struct {
@@ -66,6 +74,8 @@ func hint(err error) string {
 		return "another server has the port; stop it or change listen in the configuration"
 	case strings.Contains(err.Error(), offline.ErrNoAccount.Error()):
 		return "sottod user list"
+	case strings.Contains(err.Error(), errNoDevice.Error()):
+		return "sottod device list shows their ids"
 	}
 	return ""
 }
@@ -105,13 +115,19 @@ func (c *cli) users(conf *Config, command string) error {
 	o := order{Verb: "status"}
 	switch command {
 	case "user add <name>":
-		o = order{"add", c.User.Add.Name, ""}
+		o = order{Verb: "add", User: c.User.Add.Name}
 	case "user passwd <name>":
-		o = order{"passwd", c.User.Passwd.Name, ""}
+		o = order{Verb: "passwd", User: c.User.Passwd.Name}
 	case "user del <name>":
-		o = order{"del", c.User.Del.Name, ""}
+		o = order{Verb: "del", User: c.User.Del.Name}
 	case "user list":
 		o = order{Verb: "list"}
+	case "device list <name>":
+		o = order{Verb: "devices", User: c.Device.List.Name}
+	case "device revoke <name> <id>":
+		o = order{Verb: "revoke", User: c.Device.Revoke.Name, Device: c.Device.Revoke.ID}
+	case "reports":
+		o = order{Verb: "reports"}
 	}
 	if o.Verb == "add" || o.Verb == "passwd" {
 		var err error

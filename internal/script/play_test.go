@@ -108,6 +108,10 @@ func (p *play) do(line string) {
 	case "long":
 		n, _ := strconv.Atoi(f[2])
 		p.actor(f[1]).send("<message id='long' to='bob@localhost'><body>" + strings.Repeat("x", n) + "</body></message>")
+	case "revoke": // a device of the actor's, by the start of its name
+		p.revoke(f[1], f[2])
+	case "reports": // so many wait for the operator; the last one has these words
+		p.reports(f[1], f[2:])
 	case "mailbox":
 		p.mailbox(f[1], f[2])
 	case "room": // for so much mail in each mailbox

@@ -7,6 +7,7 @@ import (
 	"sotto/relay/account"
 	"sotto/relay/archive"
 	"sotto/relay/block"
+	"sotto/relay/device"
 	"sotto/relay/fast"
 	"sotto/relay/info"
 	"sotto/relay/muc"
@@ -31,6 +32,7 @@ func Add(s *relay.Server, o Options) error {
 	roster.Add(s)
 	block.Add(s)
 	fast.Add(s)
+	device.Add(s)
 	pep.Add(s)
 	web.Add(s)
 	upload.Add(s, o.Upload)

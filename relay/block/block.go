@@ -25,7 +25,7 @@ type block struct {
 func Add(s *relay.Server) {
 	b := &block{s: s, lists: map[string]map[string]bool{}, pushTo: map[*relay.Session]bool{}}
 	s.Blocks = b.blocks
-	s.Disco(relay.OnServer, xmpp.NSBlock)
+	s.Disco(relay.OnServer, xmpp.NSBlock, xmpp.NSReport)
 	s.Disco(relay.OnAccount, xmpp.NSBlock)
 	s.HandleIQ(xmpp.NSBlock, "blocklist", b.list)
 	s.HandleIQ(xmpp.NSBlock, "block", b.block)
@@ -134,6 +134,7 @@ func (b *block) block(r *relay.Request) (*xmpp.Element, error) {
 			l[j.String()] = true
 			rec.Put("block", j.String(), []byte{1})
 		}
+		b.report(rec, r.Payload)
 	})
 	if err == nil {
 		b.push(r)
@@ -186,13 +187,17 @@ func (b *block) change(user string, f func(l map[string]bool, rec *offline.Recor
 
 // push tells the resources that asked for the list (§3.3).
 func (b *block) push(r *relay.Request) {
+	el := xmpp.El(xmpp.NSBlock, r.Payload.Name.Local)
+	for _, k := range r.Payload.Children() { // without what is for the operator
+		el.Add(xmpp.El(xmpp.NSBlock, "item", "jid", k.Get("jid")))
+	}
 	for _, x := range b.s.Sessions(r.From.Local) {
 		b.mu.Lock()
 		asked := b.pushTo[x]
 		b.mu.Unlock()
 		if asked {
 			iq := xmpp.El(xmpp.NSClient, "iq", "type", "set", "id", relay.NewID(), "to", x.JID().String())
-			x.Push(iq.Add(r.Payload.Clone()))
+			x.Push(iq.Add(el.Clone()))
 		}
 	}
 }
