@@ -45,7 +45,7 @@ SOTTO_ORACLES ?=
 SINT          ?=
 PYTHON         = .tools/venv/bin/python
 
-interop: build .tools/venv/ready ## strangers' clients and sotto talk through a server that is killed
+interop: build .tools/venv/ready .tools/node/ready ## strangers' clients and sotto talk through a server that is killed
 	$(PYTHON) -W ignore testdata/interop/run.py bin
 	$(GO) test -count=1 -tags interop -run TestExpat ./xmpp
 ifeq ($(SOTTO_ORACLES),)
@@ -61,6 +61,11 @@ sint: build ## Smack's integration suite, if SINT names its folder (needs Java a
 .tools/venv/ready: testdata/interop/requirements.txt
 	python3 -m venv .tools/venv
 	.tools/venv/bin/pip install -q -r $<
+	touch $@
+
+.tools/node/ready: testdata/interop/package.json
+	mkdir -p .tools/node && cp $< .tools/node/
+	cd .tools/node && npm install --silent --no-audit --no-fund
 	touch $@
 
 bench: build ## micro-benchmarks, then this server beside Prosody and ejabberd

@@ -85,6 +85,7 @@ type accept struct {
 	agent    BindRequest // of SASL2
 	tries    int
 	opened   bool            // our header of this stream is out
+	counted  bool            // stream management was enabled with bind
 	mute     bool            // in a handshake: not a place for XML
 	gone     <-chan struct{} // closed when the socket is given up
 }
@@ -246,10 +247,12 @@ func (a *accept) features() []*Element {
 
 // boundFeatures are offered after login (RFC 6120 §7).
 func (a *accept) boundFeatures() []*Element {
-	f := []*Element{
-		El(NSBind, "bind").Add(El(NSBind, "required")),
-		El(NSSession, "session").Add(El(NSSession, "optional")),
-		El(NSSM, "sm"), El(NSCSI, "csi"),
+	f := []*Element{El(NSCSI, "csi")}
+	if !a.counted {
+		f = append(f, El(NSSM, "sm"))
+	}
+	if a.state != Ready {
+		f = append(f, El(NSBind, "bind").Add(El(NSBind, "required")), El(NSSession, "session").Add(El(NSSession, "optional")))
 	}
 	if a.setup.Features != nil {
 		f = append(f, a.setup.Features()...)

@@ -267,7 +267,8 @@ func (a *accept) finish(el *Element, x *exchange, out []byte) error {
 }
 
 // afterTwo sends the features behind <success/>; there is no stream restart
-// (XEP-0388 §"Success"). A client that did not bind inline goes on classically.
+// (XEP-0388 §"Success"). What was done inline is not offered again: xmpp.js
+// would do it again. A client that did not bind inline goes on classically.
 func (a *accept) afterTwo(yes *Element) error {
 	b := yes.Bytes()
 	b = append(b, "<stream:features>"...)
@@ -373,7 +374,7 @@ func (a *accept) bindTwo(el *Element) (*Element, error) {
 	}
 	a.c.jid = b.JID
 	yes := El(NSBind2, "bound").Add(b.Extra...)
-	if req.SM {
+	if a.counted = req.SM; req.SM {
 		on := El(NSSM, "enabled")
 		if b.SMID != "" {
 			on.Set("id", b.SMID).Set("resume", "true").Set("max", strconv.Itoa(b.SMMax))

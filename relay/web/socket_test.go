@@ -157,7 +157,9 @@ func TestSocketResume(t *testing.T) {
 	if sm == "" {
 		t.Fatal("no stream management:", p.last)
 	}
-	p.hear(xmpp.NSStream, "features")
+	if f := p.hear(xmpp.NSStream, "features"); f.Child(xmpp.NSBind, "bind") != nil || f.Child(xmpp.NSSM, "sm") != nil || f.Child(xmpp.NSCSI, "csi") == nil {
+		t.Fatal("what was done is offered again:", p.last)
+	}
 	p.say("<presence xmlns='jabber:client'/>")
 	p.say("<r xmlns='urn:xmpp:sm:3'/>")
 	p.hear(xmpp.NSSM, "a")

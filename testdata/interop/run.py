@@ -4,7 +4,7 @@
 Without names it runs all plays. Exit 0 only if all of them passed.
 """
 import logging, os, sys, time
-import devices, sendxmpp
+import devices, sendxmpp, xmppjs
 from profanity_person import Profanity
 from slixmpp_person import Slixmpp
 from sotto_person import Sotto
@@ -27,12 +27,13 @@ def plays():
     yield "four-devices", devices.four, {}
     yield "mixed-wires", devices.mixed, {}
     yield "go-sendxmpp-taken", sendxmpp.taken, {"e2e": "optional"}
+    yield "xmppjs-page", xmppjs.page, xmppjs.options()
     yield "go-sendxmpp-refused", sendxmpp.refused, {"e2e": "required"}
 
 
 def main():
     logging.basicConfig(level=os.environ.get("LOG", "CRITICAL"))
-    need("tmux", "profanity", "openssl", "go-sendxmpp")
+    need("tmux", "profanity", "openssl", "go-sendxmpp", "node")
     binary, wanted = os.path.join(sys.argv[1], "sottod"), sys.argv[2:]
     end, results = time.monotonic() + WHOLE, {}
     for name, script, options in plays():

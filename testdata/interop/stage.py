@@ -36,6 +36,7 @@ class Server:
         self.binary, self.process = os.path.abspath(binary), None
         options = {"data": self.data, "listen": ["127.0.0.1:%d" % self.port],
                    "listen_tls": ["127.0.0.1:%d" % self.tls_port], **options}
+        self.options = options
         with open(self.config, "w") as f:
             for key, value in options.items():
                 f.write("%s = %s\n" % (key, str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')))
