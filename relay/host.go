@@ -293,3 +293,14 @@ func GuestOf(ctx context.Context) *Guest {
 	g, _ := ctx.Value(guestKey{}).(*Guest)
 	return g
 }
+
+// elsewhere refuses addresses of other servers: s2s is off.
+func (x *Session) elsewhere(st *xmpp.Stanza) error {
+	if st.Type == "error" || st.Kind == xmpp.KindIQ && st.Type == "result" {
+		return nil
+	}
+	if st.Kind == xmpp.KindPresence && st.Type != "subscribe" {
+		return nil
+	}
+	return xmpp.Refuse(xmpp.Cancel, xmpp.RemoteServerNotFound) // RFC 6120 §10.4
+}

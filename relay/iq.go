@@ -157,6 +157,10 @@ func (x *Session) Refresh(edit func(el *xmpp.Element)) error {
 	}
 }
 
+// OnStanza adds a look at each stanza that a session sends, before it goes
+// anywhere; an error refuses it.
+func (s *Server) OnStanza(f func(x *Session, st *xmpp.Stanza) error) { s.looks = append(s.looks, f) }
+
 // OnGone adds a hook for the end of a session.
 func (s *Server) OnGone(f func(x *Session)) { s.gone = append(s.gone, f) }
 

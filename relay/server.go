@@ -47,6 +47,7 @@ type Server struct {
 	items    []Item
 	disco    map[Where]*place
 	presence []PresenceHook
+	looks    []func(x *Session, st *xmpp.Stanza) error
 	dress    []func(x *Session, el *xmpp.Element)
 	gone     []func(x *Session)
 	deleted  []func(user string)

@@ -261,6 +261,11 @@ func (x *Session) handle(st *xmpp.Stanza) error {
 	}
 	page := x.books.open(x)
 	defer page.close()
+	for _, look := range x.s.looks {
+		if err := look(x, st); err != nil {
+			return err
+		}
+	}
 	if st.HasTo && !x.s.Local(st.To) {
 		if found, err := x.s.host(x, st, page); found {
 			return err
@@ -275,17 +280,6 @@ func (x *Session) handle(st *xmpp.Stanza) error {
 	default:
 		return x.s.iq(x, st)
 	}
-}
-
-// elsewhere refuses addresses of other servers: s2s is off.
-func (x *Session) elsewhere(st *xmpp.Stanza) error {
-	if st.Type == "error" || st.Kind == xmpp.KindIQ && st.Type == "result" {
-		return nil
-	}
-	if st.Kind == xmpp.KindPresence && st.Type != "subscribe" {
-		return nil
-	}
-	return xmpp.Refuse(xmpp.Cancel, xmpp.RemoteServerNotFound) // RFC 6120 §10.4
 }
 
 // takePresence notes what everybody may see and tells the features.

@@ -37,6 +37,7 @@ type Config struct {
 	History   string   `toml:"keep_history" doc:"With mode = keep, how long messages stay, as 8760h. 0s: for ever."`
 	KeepMail  string   `toml:"keep_mail" doc:"How long an undelivered message waits, as 720h. Then the sender is told and it is deleted."`
 	Resume    string   `toml:"resume" doc:"How long a client that lost its connection may resume its session."`
+	Words     int      `toml:"stranger_words" doc:"How many messages in a row somebody may write to people who do not know him; then one a second. 0: no limit."`
 	Rooms     string   `toml:"rooms" doc:"Domain of group chats. Empty: rooms. and the domain."`
 	RoomPast  int      `toml:"room_history" doc:"How many messages a new room shows to who enters; they are kept in memory only. Members of private groups need none: what they missed waits for them."`
 	KeepFiles string   `toml:"keep_files" doc:"How long an uploaded file stays, as 720h."`
@@ -53,7 +54,7 @@ type Config struct {
 func defaults() Config {
 	return Config{
 		Domain: "localhost", Data: "data", Listen: []string{"127.0.0.1:5222"}, ListenTLS: []string{"127.0.0.1:5223"},
-		E2E: "required", Mode: "forget", History: "0s", KeepMail: "720h", Resume: "10m",
+		E2E: "required", Mode: "forget", History: "0s", KeepMail: "720h", Resume: "10m", Words: 60,
 		KeepFiles: "720h", FileMax: 100, FileQuota: 1024,
 		Strangers: 4096, PerSource: 256, LoginTime: "30s", Trusted: []string{"127.0.0.0/8", "::1/128"}, LogLevel: "info",
 	}

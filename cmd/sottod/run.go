@@ -19,6 +19,7 @@ import (
 	"sotto/relay"
 	"sotto/relay/account"
 	"sotto/relay/all"
+	"sotto/relay/budget"
 	"sotto/relay/muc"
 	"sotto/relay/web"
 )
@@ -77,7 +78,7 @@ func (s *server) build() error {
 		return err
 	}
 	return all.Add(s.relay, all.Options{
-		Register: s.conf.Register, Rooms: muc.Options{Domain: s.conf.Rooms, History: s.conf.RoomPast},
+		Register: s.conf.Register, Budget: budget.Options{Burst: s.conf.Words}, Rooms: muc.Options{Domain: s.conf.Rooms, History: s.conf.RoomPast},
 		Upload: s.conf.files(),
 	})
 }

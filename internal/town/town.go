@@ -37,22 +37,27 @@ import (
 
 // Town is the server of the domain localhost.
 type Town struct {
-	t     testing.TB
-	cert  tls.Certificate
-	open  bool
-	late  atomic.Int64 // nanoseconds that the clock is ahead
-	Dir   string       // the data folder
-	Addr  string       // for STARTTLS
-	URL   string       // of its HTTPS
-	Roots *x509.CertPool
-	CA    []byte // Roots, as PEM
-	Store *offline.Store
-	Relay *relay.Server
+	t    testing.TB
+	cert tls.Certificate
+	open bool
+
+	choices all.Options
+	late    atomic.Int64 // nanoseconds that the clock is ahead
+	Dir     string       // the data folder
+	Addr    string       // for STARTTLS
+	URL     string       // of its HTTPS
+	Roots   *x509.CertPool
+	CA      []byte // Roots, as PEM
+	Store   *offline.Store
+	Relay   *relay.Server
 }
 
 // New opens a server with accounts; the password of alice is secret-alice.
-func New(t testing.TB, users ...string) *Town {
-	o := &Town{t: t, Dir: t.TempDir(), Addr: "127.0.0.1:0", Roots: x509.NewCertPool()}
+func New(t testing.TB, users ...string) *Town { return NewWith(t, all.Options{}, users...) }
+
+// NewWith is New with an operator's choices.
+func NewWith(t testing.TB, choices all.Options, users ...string) *Town {
+	o := &Town{t: t, choices: choices, Dir: t.TempDir(), Addr: "127.0.0.1:0", Roots: x509.NewCertPool()}
 	o.certify()
 	o.Open()
 	for _, u := range users {
@@ -96,7 +101,7 @@ func (o *Town) Open() {
 	o.Relay, err = relay.New(relay.Options{Domain: "localhost", Store: o.Store, Log: log, E2E: true, TLS: conf, URL: o.URL,
 		Now: func() time.Time { return time.Now().Add(time.Duration(o.late.Load())) }})
 	o.must(err)
-	o.must(all.Add(o.Relay, all.Options{}))
+	o.must(all.Add(o.Relay, o.choices))
 	l, err := net.Listen("tcp", o.Addr)
 	o.must(err)
 	o.Addr = l.Addr().String()

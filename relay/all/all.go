@@ -7,6 +7,7 @@ import (
 	"sotto/relay/account"
 	"sotto/relay/archive"
 	"sotto/relay/block"
+	"sotto/relay/budget"
 	"sotto/relay/device"
 	"sotto/relay/fast"
 	"sotto/relay/info"
@@ -24,12 +25,14 @@ type Options struct {
 	Register bool // people may make accounts (XEP-0077)
 	Rooms    muc.Options
 	Upload   upload.Options
+	Budget   budget.Options
 }
 
 // Add registers all families.
 func Add(s *relay.Server, o Options) error {
 	info.Add(s)
 	roster.Add(s)
+	budget.Add(s, o.Budget)
 	block.Add(s)
 	fast.Add(s)
 	device.Add(s)
