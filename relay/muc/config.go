@@ -74,7 +74,7 @@ var options = []option{
 		get: func(c *config) string { return c.Password },
 		set: func(c *config, v string) bool { c.Password = v; return len(v) <= 256 },
 	},
-	number("maxusers", "How many people may be in the room?", 1, occupantsMax, func(c *config) *int { return &c.MaxUsers }),
+	people(),
 	number("historylength", "How many messages are shown to who enters? They are kept in memory.", 0, historyMax, func(c *config) *int { return &c.History }),
 	number("slow_mode_duration", "Seconds between two messages of one person", 0, 24*3600, func(c *config) *int { return &c.Slow }),
 }
@@ -110,6 +110,13 @@ func number(name, label string, low, high int, at func(c *config) *int) option {
 		}}
 }
 
+// people is a list by the registry (§15.5.3), though any number is taken.
+func people() option {
+	o := number("maxusers", "How many people may be in the room?", 1, occupantsMax, func(c *config) *int { return &c.MaxUsers })
+	o.typ, o.choices = "list-single", []string{"10", "20", "50", "100", "200", "500", strconv.Itoa(occupantsMax)}
+	return o
+}
+
 func bit(b bool) string {
 	if b {
 		return "1"
@@ -126,7 +133,11 @@ func (r *room) form() *xmpp.Element {
 	for i := range options {
 		o := &options[i]
 		f := field(setting+o.name, o.typ, o.label, o.get(&r.conf))
-		for _, c := range o.choices {
+		choices := o.choices
+		if v := o.get(&r.conf); choices != nil && !slices.Contains(choices, v) {
+			choices = append([]string{v}, choices...)
+		}
+		for _, c := range choices {
 			f.Add(xmpp.El(xmpp.NSData, "option").Add(xmpp.El(xmpp.NSData, "value").WithText(c)))
 		}
 		x.Add(f)

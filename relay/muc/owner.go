@@ -25,6 +25,9 @@ func (r *room) ownerSet(e *relay.Errand, q *xmpp.Element) (*xmpp.Element, error)
 		if t := d.Child(xmpp.NSMUCOwner, "reason").Text(); t != "" {
 			why.Add(xmpp.El(xmpp.NSMUCUser, "reason").WithText(t))
 		}
+		if t := d.Child(xmpp.NSMUCOwner, "password").Text(); t != "" {
+			why.Add(xmpp.El(xmpp.NSMUCUser, "password").WithText(t))
+		}
 		r.destroy(why)
 		return nil, nil
 	}

@@ -2,8 +2,8 @@
 """Smack's integration suite against sottod. Usage: sint.py BIN_FOLDER SUITE_FOLDER
 
 The suite's folder has a run.sh; it is no part of this project. Two runs: three
-ready accounts for all that fits a server without rooms, then accounts made in
-band for what looks at single streams. Exit 0 only if no test failed.
+ready accounts for all that fits the server, then accounts made in band for what
+looks at single streams. Exit 0 only if no test failed.
 """
 import asyncio, os, re, sys
 from stage import finish, need, play
@@ -11,7 +11,9 @@ from stage import finish, need, play
 ROOMS = "XEP-0045,XEP-0410,XEP-0421"
 THINGS = "XEP-0347"  # its tests race with their own clean-up of subscriptions
 WHOLE = "RFC6121,XEP-0030"  # the first run has them
-RUNS = (("with three accounts", ["--disable-spec", ",".join((ROOMS, THINGS))]),
+# It wants somebody without affiliation to read the owners' addresses in a room that hides addresses (XEP-0045 §4.2).
+WRONG = "MultiUserChatOwnerIntegrationTest.testRoomHasOwnerAfterOriginalOwnerLeaves"
+RUNS = (("with three accounts", ["--disable-spec", THINGS, "--disable-test", WRONG]),
         ("with accounts made in band", ["--disable-spec", ",".join((ROOMS, THINGS, WHOLE))]))
 
 
@@ -48,4 +50,4 @@ async def sint(stage):
 
 need("java", "mvn")
 binary, suite = os.path.join(sys.argv[1], "sottod"), os.path.abspath(sys.argv[2])
-finish({"sint": play("sint", binary, sint, 480, e2e="optional", register=True)})
+finish({"sint": play("sint", binary, sint, 600, e2e="optional", register=True, room_history=20)})
