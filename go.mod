@@ -3,23 +3,23 @@ module sotto
 go 1.26.0
 
 require (
-	charm.land/bubbles/v2 v2.2.1
-	charm.land/bubbletea/v2 v2.1.1
-	charm.land/lipgloss/v2 v2.0.6
-	filippo.io/edwards25519 v1.2.0
-	github.com/BurntSushi/toml v1.6.0
-	github.com/alecthomas/kong v1.17.0
-	github.com/charmbracelet/colorprofile v0.4.3
-	github.com/charmbracelet/x/ansi v0.11.9
-	github.com/coder/websocket v1.8.15
-	github.com/xdg-go/scram v1.4.0
-	github.com/zalando/go-keyring v0.2.8
-	go.etcd.io/bbolt v1.5.0
-	golang.org/x/crypto v0.58.0
-	golang.org/x/net v0.62.0
-	golang.org/x/term v0.47.0
-	golang.org/x/time v0.16.0
-	mellium.im/xmpp v0.22.0
+	charm.land/bubbles/v2 v2.2.1 // input and lists of the chat screen
+	charm.land/bubbletea/v2 v2.1.1 // the chat screen
+	charm.land/lipgloss/v2 v2.0.6 // colours and borders of the chat screen
+	filippo.io/edwards25519 v1.2.0 // XEdDSA and key forms of OMEMO
+	github.com/BurntSushi/toml v1.6.0 // configuration
+	github.com/alecthomas/kong v1.17.0 // command lines
+	github.com/charmbracelet/colorprofile v0.4.3 // colours that a terminal has
+	github.com/charmbracelet/x/ansi v0.11.9 // widths of what is drawn
+	github.com/coder/websocket v1.8.15 // RFC 7395
+	github.com/xdg-go/scram v1.4.0 // SCRAM, both ends
+	github.com/zalando/go-keyring v0.2.8 // the key of a vault in the OS keyring
+	go.etcd.io/bbolt v1.5.0 // the store and the vault
+	golang.org/x/crypto v0.58.0 // the vault: Argon2id, XChaCha20-Poly1305
+	golang.org/x/net v0.62.0 // a name server for tests
+	golang.org/x/term v0.47.0 // passwords that are not shown
+	golang.org/x/time v0.16.0 // budgets
+	mellium.im/xmpp v0.22.0 // preparation of addresses
 )
 
 require (
