@@ -82,7 +82,6 @@ func (u *upload) done(put string, s *slot, written bool) {
 func (u *upload) put(w http.ResponseWriter, r *http.Request, id, name string) {
 	s, code := u.take(id, name)
 	if s == nil {
-		w.Header().Set("Connection", "close")
 		http.Error(w, "there is no such slot; it may be too old, or used", code)
 		return
 	}
@@ -102,7 +101,6 @@ func (u *upload) put(w http.ResponseWriter, r *http.Request, id, name string) {
 		u.s.Log().Error("upload", "err", err)
 		no = refusal{http.StatusInternalServerError, "not stored"}
 	}
-	w.Header().Set("Connection", "close")
 	http.Error(w, no.text, no.code)
 }
 

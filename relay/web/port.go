@@ -107,6 +107,9 @@ func visitOf(r *http.Request) *visit {
 	return v
 }
 
+// CloseWrite lets the HTTP server say its last words to who is still sending.
+func (v *visit) CloseWrite() error { return v.tls.CloseWrite() }
+
 // Close ends the visit.
 func (v *visit) Close() error {
 	err := v.Conn.Close()
