@@ -72,8 +72,8 @@ bench: build ## micro-benchmarks, then this server beside Prosody and ejabberd
 	$(GO) test ./xmpp ./offline ./internal/terminal -run xxx -bench .
 	bin/sottoload
 
-specs: ## write docs/specs.md from the clauses in the code
-	SOTTO_WRITE=1 $(GO) test -count=1 -run TestTidySpecs ./internal/tidy
+specs: ## write docs/specs.md, docs/xeps.md and docs/sotto.doap from the code
+	SOTTO_WRITE=1 $(GO) test -count=1 -run 'TestTidySpecs|TestTidyXEPs' ./internal/tidy
 
 check: ## format, vet, staticcheck, sizes and import rules
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w ."; exit 1; }

@@ -6,7 +6,8 @@
 // Promise: a sender's ack moves only over messages that are safe; no session
 // ever waits for another session.
 //
-// Spec:     RFC 6121 §8 (who gets it); XEP-0198 (acks, resumption).
+// Spec:     RFC 6121 §8 (who gets it); XEP-0198 (acks, resumption), XEP-0280,
+// XEP-0334, XEP-0352, XEP-0359.
 // Runs:     one goroutine per listener and two per socket (xmpp.Conn.Run).
 // Touches:  no file; the data folder belongs to offline.
 // Imports:  sotto/xmpp, sotto/offline.

@@ -6,7 +6,8 @@
 // Promise: what Next returns is well-formed, within limits, and means the same
 // to every parser; nothing is kept in memory while a stream is idle.
 //
-// Spec:     RFC 6120; RFC 7622 (addresses); XEP-0198, XEP-0386, XEP-0388.
+// Spec:     RFC 6120; RFC 7622 (addresses); XEP-0198, XEP-0386, XEP-0388,
+// XEP-0440.
 // Runs:     two goroutines per Conn, started and awaited by Conn.Run.
 // Touches:  the sockets it is given.
 // Imports:  nothing of ours.

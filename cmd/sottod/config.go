@@ -43,6 +43,8 @@ type Config struct {
 	KeepFiles string   `toml:"keep_files" doc:"How long an uploaded file stays, as 720h."`
 	FileMax   int64    `toml:"file_max" doc:"Largest uploaded file, in MiB."`
 	FileQuota int64    `toml:"file_quota" doc:"All uploaded files of one account, in MiB."`
+	Contact   []string `toml:"contact" doc:"How people reach you, as mailto:me@chat.example or xmpp:me@chat.example."`
+	Outage    []string `toml:"status_page" doc:"Addresses, elsewhere, of a file that says what is broken (XEP-0455)."`
 	Strangers int      `toml:"strangers" doc:"Connections that have not logged in yet, in all. Beyond it the oldest one goes."`
 	PerSource int      `toml:"strangers_per_address" doc:"The same, from one address. People behind one address who have logged in are not counted."`
 	LoginTime string   `toml:"login_time" doc:"How long a connection may take to log in."`
@@ -108,6 +110,13 @@ func (c *Config) check() error {
 	}
 	if u, err := url.Parse(c.URL); c.URL != "" && (err != nil || u.Scheme != "https" || u.Host == "" || strings.HasSuffix(c.URL, "/")) {
 		return fmt.Errorf("url is %q; write it like https://chat.example, with no slash at the end", c.URL)
+	}
+	for name, all := range map[string][]string{"contact": c.Contact, "status_page": c.Outage} {
+		for _, a := range all {
+			if u, err := url.Parse(a); err != nil || u.Scheme == "" || u.Host == "" && u.Opaque == "" {
+				return fmt.Errorf("%s has %q; write an address like mailto:me@chat.example or https://status.example/chat.json", name, a)
+			}
+		}
 	}
 	if c.Strangers < 16 || c.PerSource < 1 {
 		return errors.New("strangers must be at least 16, strangers_per_address at least 1")

@@ -20,6 +20,7 @@ import (
 	"sotto/relay/account"
 	"sotto/relay/all"
 	"sotto/relay/budget"
+	"sotto/relay/info"
 	"sotto/relay/muc"
 	"sotto/relay/web"
 )
@@ -79,7 +80,7 @@ func (s *server) build() error {
 	}
 	return all.Add(s.relay, all.Options{
 		Register: s.conf.Register, Budget: budget.Options{Burst: s.conf.Words}, Rooms: muc.Options{Domain: s.conf.Rooms, History: s.conf.RoomPast},
-		Upload: s.conf.files(),
+		Upload: s.conf.files(), Info: info.Options{Contact: s.conf.Contact, Status: s.conf.Outage},
 	})
 }
 

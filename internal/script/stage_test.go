@@ -19,6 +19,7 @@ import (
 	"sotto/relay"
 	"sotto/relay/account"
 	"sotto/relay/all"
+	"sotto/relay/info"
 )
 
 // A stage is a server with its data folder.
@@ -70,7 +71,8 @@ func (s *stage) open() {
 	o.Register = account.Registrar(s.store)
 	s.relay, err = relay.New(o)
 	s.must(err)
-	s.must(all.Add(s.relay, all.Options{Register: true}))
+	s.must(all.Add(s.relay, all.Options{Register: true, Info: info.Options{
+		Contact: []string{"mailto:operator@localhost"}, Status: []string{"https://status.localhost/chat.json"}}}))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	s.must(err)
 	s.addr = l.Addr().String()

@@ -174,6 +174,7 @@ XEP-0124 1.11.2 Bidirectional-streams Over Synchronous HTTP (BOSH)
 XEP-0128 1.0.1 Service Discovery Extensions
 XEP-0153 1.1.1 vCard-Based Avatars
 XEP-0156 1.4.0 Discovering Alternative XMPP Connection Methods
+XEP-0157 1.1.1 Contact Addresses for XMPP Services
 XEP-0158 1.0.1 CAPTCHA Forms
 XEP-0160 1.0.1 Best Practices for Handling Offline Messages
 XEP-0163 1.2.2 Personal Eventing Protocol

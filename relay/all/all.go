@@ -26,11 +26,12 @@ type Options struct {
 	Rooms    muc.Options
 	Upload   upload.Options
 	Budget   budget.Options
+	Info     info.Options
 }
 
 // Add registers all families.
 func Add(s *relay.Server, o Options) error {
-	info.Add(s)
+	info.Add(s, o.Info)
 	roster.Add(s)
 	budget.Add(s, o.Budget)
 	block.Add(s)

@@ -23,8 +23,14 @@ type info struct {
 	ver   string
 }
 
+// Options say where people turn to.
+type Options struct {
+	Contact []string // addresses of the operator
+	Status  []string // pages that say what is broken
+}
+
 // Add registers the family.
-func Add(s *relay.Server) {
+func Add(s *relay.Server, o Options) {
 	i := &info{s: s, start: s.Now()}
 	s.HandleIQ(xmpp.NSDiscoInfo, "query", i.disco)
 	s.HandleIQ(xmpp.NSDiscoItems, "query", i.items)
@@ -39,6 +45,26 @@ func Add(s *relay.Server) {
 	s.Disco(relay.OnAccount, xmpp.NSDiscoInfo, xmpp.NSDiscoItems, xmpp.NSPing, xmpp.NSLast)
 	s.StreamFeature(func() []*xmpp.Element { return []*xmpp.Element{i.caps()} })
 	s.OnGone(i.gone)
+	if len(o.Contact) > 0 { // XEP-0157 §3: one address serves for all
+		s.DiscoForm(relay.OnServer, addresses("http://jabber.org/network/serverinfo", o.Contact,
+			"abuse-addresses", "admin-addresses", "security-addresses", "support-addresses"))
+	}
+	if len(o.Status) > 0 { // XEP-0455 §2.1
+		s.DiscoForm(relay.OnServer, addresses("urn:xmpp:sos:0", o.Status, "external-status-addresses"))
+	}
+}
+
+func addresses(typ string, all []string, fields ...string) *xmpp.Element {
+	x := xmpp.El(xmpp.NSData, "x", "type", "result").Add(xmpp.El(xmpp.NSData, "field", "var", "FORM_TYPE", "type", "hidden").
+		Add(xmpp.El(xmpp.NSData, "value").WithText(typ)))
+	for _, name := range fields {
+		f := xmpp.El(xmpp.NSData, "field", "var", name, "type", "list-multi")
+		for _, a := range all {
+			f.Add(xmpp.El(xmpp.NSData, "value").WithText(a))
+		}
+		x.Add(f)
+	}
+	return x
 }
 
 func get(r *relay.Request) error {
