@@ -81,6 +81,7 @@ func (sh *shard) gather() *haul {
 	defer sh.mu.Unlock()
 	h := &haul{dropped: sh.dropped, jobs: sh.jobs, notes: sh.notes}
 	sh.dropped, sh.jobs, sh.notes, sh.due = nil, nil, nil, time.Time{}
+	sh.writing = h.notes
 	now := time.Now()
 	soon := now.Add(together)
 	take := map[id]bool{}
@@ -142,6 +143,7 @@ func (sh *shard) commit() {
 	}
 	verdict := make([]error, len(h.fresh))
 	sh.mu.Lock()
+	sh.writing = nil
 	for i, e := range h.fresh {
 		if len(e.owed) > 0 { // else all have acked it meanwhile
 			verdict[i] = err

@@ -74,11 +74,9 @@ func TestHistoryAgainstModel(t *testing.T) {
 		m := noted(i*97, start, people[r.IntN(len(people))])
 		model = append(model, m)
 		if i%3 == 0 { // mail between them has numbers of the same row
-			k, err := s.Put("bob", []string{"phone"}, mail(i), true)
-			if err != nil {
+			if _, err := s.Put("bob", []string{"phone"}, mail(i), false); err != nil {
 				t.Fatal(err)
 			}
-			wait(t, k)
 		}
 	}
 	keep(t, s, "bob", model...)
@@ -172,6 +170,23 @@ func TestHistoryTwin(t *testing.T) {
 	keep(t, s, "bob", noted(2, now, "a@x"))
 	if got := history(t, s, "bob", Find{}); ids(got) != "1 2 " || got.Count != 2 {
 		t.Fatal(ids(got), got.Count)
+	}
+}
+
+// Who was given a message finds it in the history at once.
+func TestHistoryIsWhatWasGiven(t *testing.T) {
+	s := withBob(t, t.TempDir(), quiet)
+	defer s.Close()
+	for i := range 200 {
+		m := mail(i)
+		m.Archive, m.Kept = fmt.Sprintf("id-%d", i), true
+		if _, err := s.Put("bob", []string{"phone"}, m, i%2 == 0); err != nil {
+			t.Fatal(err)
+		}
+		got := all(t, s.Mailbox("bob", "phone"))
+		if r := history(t, s, "bob", Find{Max: 1, Last: true}); r.Last != got[len(got)-1].Archive {
+			t.Fatalf("%s came, %s is the last one", got[len(got)-1].Archive, r.Last)
+		}
 	}
 }
 

@@ -166,6 +166,7 @@ func (s *Store) History(owner string, f Find) (r Found, err error) {
 			err = fmt.Errorf("%w: %v", ErrCorrupt, p)
 		}
 	}()
+	sh.settleNotes(acct)
 	if keep := s.opt.KeepHistory; keep > 0 { // what is not yet erased is gone already
 		if old := s.opt.Now().Add(-keep); f.Start.Before(old) {
 			f.Start = old
@@ -182,6 +183,18 @@ func (s *Store) History(owner string, f Find) (r Found, err error) {
 		return err
 	})
 	return r, err
+}
+
+// settleNotes waits until what an owner was given already is on disk, too: who
+// asks for what came after a message that he just got must find it.
+func (sh *shard) settleNotes(acct id) {
+	mine := func(n *note) bool { return n.acct == acct }
+	sh.mu.Lock()
+	waits := slices.ContainsFunc(sh.notes, mine) || slices.ContainsFunc(sh.writing, mine)
+	sh.mu.Unlock()
+	if waits {
+		_ = sh.do(func(*bbolt.Tx) error { return nil }) // if it fails, what is there is all there is
+	}
 }
 
 // A shelf is one history in a transaction.

@@ -38,6 +38,7 @@ type shard struct {
 	next    map[id]span // numbers to give out
 	fresh   []fresh     // wait for a commit
 	notes   []*note     // the same, for histories
+	writing []*note     // of the running commit
 	held    int         // bytes of their mail
 	dropped []drop      // acked, still on disk
 	wrote   int         // mails that came to the disk since the start
