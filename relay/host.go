@@ -123,6 +123,31 @@ func (e *Errand) Hand(el *xmpp.Element, to xmpp.JID) bool {
 	return y != nil && y.offer(el.Set("to", to.String()).Bytes(), slotOf(el), light(el))
 }
 
+// Offer queues a stanza that a host says because of what others do. They fill
+// no one's outbox: false when it is half full.
+func (x *Session) Offer(el *xmpp.Element) bool {
+	b, slot := el.Bytes(), slotOf(el)
+	x.mu.Lock()
+	room := len(x.out.list) < outboxMax/2 && x.out.bytes+len(b) <= outboxBytes/2
+	ok := !x.ended && room && x.out.put(b, slot, light(el))
+	quiet := x.quiet()
+	x.mu.Unlock()
+	if !quiet {
+		x.wake()
+	}
+	return ok
+}
+
+// AskAccount asks what an account answers to everybody, for somebody who does
+// not know whose it is.
+func (e *Errand) AskAccount(q *xmpp.Element, user xmpp.JID) (*xmpp.Element, error) {
+	h, x := e.Server.handlers[q.Name], e.Server.Find(e.From)
+	if h == nil || x == nil {
+		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
+	}
+	return h(&Request{Server: e.Server, Session: x, From: e.From, To: user.Bare(), Type: "get", ID: e.Stanza.ID, Payload: q, Stanza: e.Stanza})
+}
+
 // addressTo writes the address into the start tag of a message.
 func addressTo(body []byte, to xmpp.JID) []byte {
 	b := make([]byte, 0, len(body)+64)

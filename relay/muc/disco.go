@@ -184,6 +184,16 @@ func (r *room) iqToOccupant(e *relay.Errand, el *xmpp.Element, asks bool) error 
 	if r.v.s.Blocks(o.who.Local, s.o.at) || r.v.s.Blocks(o.who.Local, s.jid) {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
+	if err := r.v.spend(e.From, costSay); err != nil {
+		return err
+	}
+	if q.Is(xmpp.NSVCard, "vCard") && st.Type == "get" { // §6.6: of the account, not of one client
+		card, err := e.AskAccount(q, o.who)
+		if err == nil {
+			e.Answer(xmpp.ResultOf(st, card))
+		}
+		return err
+	}
 	to := o.seats[len(o.seats)-1]
 	iq := el.Clone().Set("from", s.o.at.String()).Set("id", mark(s.jid)+st.ID)
 	if !e.Hand(iq, to.jid) {

@@ -103,11 +103,17 @@ func (r *room) arrive(e *relay.Errand, x *relay.Session, el, ask *xmpp.Element) 
 	case s != nil && s.o.nick != at.Resource:
 		return r.rename(x, s, at, el)
 	case s != nil && ask == nil:
+		if err := r.v.spend(e.From, costSay); err != nil {
+			return err
+		}
 		s.show = shown(el)
 		r.tell(s, news{}) // §7.7
 		return nil
 	}
 	if err := r.lets(e.From, at.Resource, ask); err != nil {
+		return err
+	}
+	if err := r.v.spend(e.From, costEnter); err != nil {
 		return err
 	}
 	if s == nil && !r.v.sit(e.From, r) {
@@ -210,6 +216,9 @@ func (r *room) welcome(s *seat, ask *xmpp.Element, made bool) {
 func (r *room) rename(x *relay.Session, s *seat, at xmpp.JID, el *xmpp.Element) error {
 	if r.taken(at.Resource, s.jid) {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.Conflict)
+	}
+	if err := r.v.spend(s.jid, costRename); err != nil {
+		return err
 	}
 	o, old := s.o, s.o.at
 	if r.nicks[at.Resource] != nil { // his own, from another client

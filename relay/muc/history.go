@@ -21,20 +21,30 @@ func (r *room) remember(body []byte) {
 	if r.conf.History == 0 {
 		return
 	}
+	if r.v.past.Load() > historyAll { // somebody else's rooms are full of it
+		r.forget(0)
+		return
+	}
 	r.past = append(r.past, line{r.v.s.Now(), body})
-	r.bytes += len(body)
-	for len(r.past) > r.conf.History || r.bytes > historyBytes {
-		r.bytes -= len(r.past[0].body)
+	r.size(len(body))
+	r.forget(r.conf.History)
+}
+
+// forget leaves so many messages at most.
+func (r *room) forget(most int) {
+	for len(r.past) > most || r.bytes > historyBytes {
+		r.size(-len(r.past[0].body))
 		r.past[0] = line{}
 		r.past = r.past[1:]
 	}
+	if len(r.past) == 0 {
+		r.past = nil
+	}
 }
 
-func (r *room) trim() {
-	for len(r.past) > r.conf.History {
-		r.bytes -= len(r.past[0].body)
-		r.past = r.past[1:]
-	}
+func (r *room) size(n int) {
+	r.bytes += n
+	r.v.past.Add(int64(n))
 }
 
 // recall sends what was said, within what the client wants (XEP-0045 §7.2.13).
@@ -81,4 +91,45 @@ func (r *room) since(wish *xmpp.Element) (from time.Time) {
 		from = t
 	}
 	return from
+}
+
+// A purse is what an account may do in rooms: so much at once, then so much a
+// second.
+type purse struct {
+	used  float64
+	since time.Time
+}
+
+const (
+	purseSize, purseRate = 600, 60
+	pursesMax            = 1 << 14
+	costSay              = 1
+	costEnter            = 2
+	costRename           = 10 // each leaves something in the outbox of all
+)
+
+// spend says whether an account may do one more thing.
+func (v *service) spend(who xmpp.JID, cost float64) error {
+	now := v.s.Now()
+	v.listMu.Lock()
+	defer v.listMu.Unlock()
+	p := v.purses[who.Bare()]
+	if p == nil {
+		if len(v.purses) >= pursesMax {
+			for j, q := range v.purses {
+				if now.Sub(q.since).Seconds()*purseRate >= q.used {
+					delete(v.purses, j)
+				}
+			}
+		}
+		p = &purse{since: now}
+		v.purses[who.Bare()] = p
+	}
+	p.used = max(0, p.used-now.Sub(p.since).Seconds()*purseRate)
+	p.since = now
+	if p.used+cost > purseSize {
+		return xmpp.Refuse(xmpp.Wait, xmpp.PolicyViolation).Say("too much at once; wait a moment")
+	}
+	p.used += cost
+	return nil
 }

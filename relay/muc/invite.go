@@ -53,8 +53,8 @@ func (r *room) invite(e *relay.Errand, s *seat, k *xmpp.Element) error {
 	if r.conf.MembersOnly && a < admin && !r.conf.Invites {
 		return xmpp.Refuse(xmpp.Auth, xmpp.Forbidden)
 	}
-	if s != nil && !s.affords(r.v.s.Now()) {
-		return xmpp.Refuse(xmpp.Wait, xmpp.PolicyViolation)
+	if err := r.v.spend(e.From, costSay); err != nil {
+		return err
 	}
 	if !r.v.s.Local(to) {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.RemoteServerNotFound)
@@ -101,6 +101,9 @@ func (r *room) decline(e *relay.Errand, d *xmpp.Element) error {
 	if r.v.s.Blocks(to.Local, e.From) {
 		return nil
 	}
+	if err := r.v.spend(e.From, costSay); err != nil {
+		return err
+	}
 	no := xmpp.El(xmpp.NSMUCUser, "decline", "from", e.From.Bare().String()).Add(d.Child(xmpp.NSMUCUser, "reason").Clone())
 	m := xmpp.El(xmpp.NSClient, "message", "from", r.jid.String(), "id", relay.NewID())
 	return e.Deliver(m.Add(xmpp.El(xmpp.NSMUCUser, "x").Add(no)), to.Bare())
@@ -111,8 +114,8 @@ func (r *room) voice(s *seat, f *xmpp.Element) error {
 	if s == nil {
 		return xmpp.Refuse(xmpp.Modify, xmpp.NotAcceptable)
 	}
-	if !s.affords(r.v.s.Now()) {
-		return xmpp.Refuse(xmpp.Wait, xmpp.PolicyViolation)
+	if err := r.v.spend(s.jid, costSay); err != nil {
+		return err
 	}
 	if s.o.role == moderator {
 		o := r.nicks[value(f, "muc#roomnick")]

@@ -156,16 +156,19 @@ func (v *service) noteMember(who xmpp.JID, name string, a rank) {
 // roomsOf lists the rooms that know an account.
 func (v *service) roomsOf(user string) map[string]rank {
 	all := map[string]rank{}
-	err := v.s.Store().View(user, func(rec *offline.Records) error {
-		rec.Each("rooms", func(name string, b []byte) bool {
-			var a rank
-			if json.Unmarshal(b, &a) == nil {
-				all[name] = a
-			}
-			return true
+	err := v.s.Store().Update(user, func(*offline.Records) error { return nil }) // what is on its way comes first
+	if err == nil {
+		err = v.s.Store().View(user, func(rec *offline.Records) error {
+			rec.Each("rooms", func(name string, b []byte) bool {
+				var a rank
+				if json.Unmarshal(b, &a) == nil {
+					all[name] = a
+				}
+				return true
+			})
+			return nil
 		})
-		return nil
-	})
+	}
 	if err != nil {
 		v.s.Log().Error("rooms of an account", "err", err)
 	}

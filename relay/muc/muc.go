@@ -4,6 +4,7 @@ package muc
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"sotto/relay"
 	"sotto/xmpp"
@@ -18,14 +19,15 @@ type Options struct {
 // The limits: a room with hostile people in it stays small.
 const (
 	occupantsMax = 1024
-	ranksMax     = 4096 // affiliations of one room
-	nickMax      = 256  // bytes
-	presenceMax  = 8 << 10
+	ranksMax     = 2048    // affiliations of one room
+	nickMax      = 256     // bytes
+	presenceMax  = 3 << 10 // a full room must fit into a client's outbox
 	subjectMax   = 8 << 10
-	roomsMax     = 100 // owned by one account
+	roomsMax     = 50  // owned by one account
 	joinedMax    = 256 // rooms that one session is in
 	historyMax   = 100
-	historyBytes = 512 << 10
+	historyBytes = 256 << 10 // of one room
+	historyAll   = 64 << 20
 	loadedMax    = 1024 // rooms in memory that nobody is in
 )
 
@@ -39,8 +41,11 @@ type service struct {
 
 	listMu sync.Mutex // nothing else is taken under it
 	index  map[string]entry
-	blind  bool // fixed: the list could not be read
-	seats  map[xmpp.JID]map[*room]bool
+	blind  bool                // fixed: the list could not be read
+	purses map[xmpp.JID]*purse // by account
+
+	past  atomic.Int64 // bytes of history in all rooms
+	seats map[xmpp.JID]map[*room]bool
 }
 
 // Add registers the family: the domain of rooms.
@@ -52,7 +57,7 @@ func Add(s *relay.Server, o Options) error {
 	if err != nil {
 		return err
 	}
-	v := &service{s: s, jid: jid, opt: o, rooms: map[string]*room{}, index: map[string]entry{}, seats: map[xmpp.JID]map[*room]bool{}}
+	v := &service{s: s, jid: jid, opt: o, rooms: map[string]*room{}, index: map[string]entry{}, seats: map[xmpp.JID]map[*room]bool{}, purses: map[xmpp.JID]*purse{}}
 	v.load()
 	s.Host(jid.Domain, "Rooms", v.host)
 	s.OnPresence(v.unavailable)
@@ -146,9 +151,13 @@ func (v *service) unavailable(x *relay.Session, st *xmpp.Stanza, el *xmpp.Elemen
 // left is the end of a session. One that a crash ended has no seat here, but
 // those who stayed over the crash still see it.
 func (v *service) left(x *relay.Session) {
+	sat := map[string]bool{}
+	for _, r := range v.sitsIn(x.JID()) {
+		sat[r.name] = true
+	}
 	v.leaveAll(x.JID(), nil)
 	for _, j := range x.Directed() {
-		if j.Domain != v.jid.Domain {
+		if j.Domain != v.jid.Domain || sat[j.Local] {
 			continue
 		}
 		_ = v.with(j.Local, func(r *room) error {

@@ -61,7 +61,7 @@ func (r *room) configure(e *relay.Errand, f *xmpp.Element) error {
 	r.conf = next
 	opened := r.locked
 	r.locked = false
-	r.trim()
+	r.forget(next.History)
 	r.saveConfig()
 	for _, c := range people {
 		r.setRank(c.who, c.rank, c.n)

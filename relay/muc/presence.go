@@ -87,23 +87,49 @@ func (r *room) tellOne(to, s *seat, n news) {
 // the others have seen it (XEP-0045 §7.2.2).
 func (r *room) tell(s *seat, n news) {
 	var plain, named *xmpp.Element
+	var lost []*seat
 	for _, to := range r.seats {
+		el := &plain
 		switch {
 		case to.o == s.o:
+			continue
 		case r.sees(to, s):
-			if named == nil {
-				named = r.notice(s, &n, true, false)
-			}
-			r.push(to, named)
-		default:
-			if plain == nil {
-				plain = r.notice(s, &n, false, false)
-			}
-			r.push(to, plain)
+			el = &named
+		}
+		if *el == nil {
+			*el = r.notice(s, &n, el == &named, false)
+		}
+		if !r.offer(to, *el) {
+			lost = append(lost, to)
 		}
 	}
 	for _, to := range s.o.seats {
 		r.tellOne(to, s, n)
+	}
+	r.lose(lost)
+}
+
+// offer gives a client what others cause; false: it does not read.
+func (r *room) offer(to *seat, el *xmpp.Element) bool {
+	x := r.v.s.Find(to.jid)
+	return x == nil || x.Offer(el.Set("to", to.jid.String()))
+}
+
+// lose takes clients out of the room that read nothing: what they would have to
+// know grows, and nobody may fill their outbox. They are told so in one stanza,
+// and enter again when they read it (§7.14, status 333).
+func (r *room) lose(all []*seat) {
+	for _, s := range all {
+		if r.seats[s.jid] != s {
+			continue
+		}
+		n := news{typ: "unavailable", codes: []string{"333"}, shows: &standing{r.rankOf(s.jid), gone}}
+		o := s.o
+		r.tellOne(s, s, n)
+		r.stand(s)
+		if len(o.seats) == 0 {
+			r.tell(&seat{jid: s.jid, o: o}, n)
+		}
 	}
 }
 
@@ -139,7 +165,7 @@ func (r *room) tellRank(who xmpp.JID, a rank, n news) {
 	for _, to := range r.seats {
 		if r.conf.Whois == "anyone" || to.o.role == moderator {
 			m := xmpp.El(xmpp.NSClient, "message", "from", r.jid.String(), "id", relay.NewID())
-			r.push(to, m.Add(xmpp.El(xmpp.NSMUCUser, "x").Add(item)))
+			r.offer(to, m.Add(xmpp.El(xmpp.NSMUCUser, "x").Add(item)))
 		}
 	}
 }

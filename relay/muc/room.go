@@ -59,8 +59,6 @@ type seat struct {
 	device string
 	o      *occupant
 	show   []*xmpp.Element // what it says in its presence
-	used   float64         // of its budget of messages
-	since  time.Time
 }
 
 type subject struct {
@@ -137,7 +135,8 @@ func (v *service) release(r *room) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.dead || len(r.seats) == 0 && len(r.past) == 0 && len(v.rooms) > loadedMax {
+	if r.dead || len(r.seats) == 0 && len(v.rooms) > loadedMax {
+		r.forget(0)
 		delete(v.rooms, r.name)
 	}
 }
@@ -202,5 +201,6 @@ func (r *room) destroy(why *xmpp.Element) {
 		r.v.noteMember(who, r.name, stranger)
 	}
 	r.dead = true
+	r.forget(0)
 	r.v.erase(r.name)
 }

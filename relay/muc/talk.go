@@ -59,8 +59,8 @@ func (r *room) maySay(s *seat, naming bool) error {
 		return xmpp.Refuse(xmpp.Auth, xmpp.Forbidden)
 	}
 	now := r.v.s.Now()
-	if !s.affords(now) {
-		return xmpp.Refuse(xmpp.Wait, xmpp.PolicyViolation).Say("too many messages; wait a moment")
+	if err := r.v.spend(s.jid, costSay); err != nil {
+		return err
 	}
 	slow := time.Duration(r.conf.Slow) * time.Second
 	if slow > 0 && s.o.role < moderator && now.Sub(s.o.spoke) < slow { // XEP-0500 §4
@@ -68,19 +68,6 @@ func (r *room) maySay(s *seat, naming bool) error {
 	}
 	s.o.spoke = now
 	return nil
-}
-
-// What one client may say in a room: so much at once, then so much a second.
-const sayBurst, sayRate = 200, 40
-
-func (s *seat) affords(now time.Time) bool {
-	s.used = max(0, s.used-now.Sub(s.since).Seconds()*sayRate)
-	s.since = now
-	if s.used >= sayBurst {
-		return false
-	}
-	s.used++
-	return true
 }
 
 // written is a message as the room reflects it: without an address yet, with
@@ -210,8 +197,8 @@ func (r *room) private(e *relay.Errand, s *seat) error {
 	if !r.mayWrite(s.o, o) {
 		return xmpp.Refuse(xmpp.Auth, xmpp.Forbidden)
 	}
-	if !s.affords(r.v.s.Now()) {
-		return xmpp.Refuse(xmpp.Wait, xmpp.PolicyViolation).Say("too many messages; wait a moment")
+	if err := r.v.spend(s.jid, costSay); err != nil {
+		return err
 	}
 	if r.v.s.Blocks(o.who.Local, s.o.at) || r.v.s.Blocks(o.who.Local, s.jid) {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
