@@ -108,6 +108,11 @@ func lasting(st *xmpp.Stanza) bool {
 	return false
 }
 
+// kept says whether a message goes into the history of one side.
+func (s *Server) kept(st *xmpp.Stanza, owner string, with xmpp.JID) bool {
+	return s.opt.Keep && lasting(st) && s.Archives(owner, with)
+}
+
 // sent writes what was sent into the sender's history, and gives it to his
 // other devices by the same mailboxes: a laptop that slept a week has both
 // sides of the talk.
@@ -131,7 +136,7 @@ func (s *Server) sent(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing, keep bo
 
 // ownCopy is a sent message as its sender's archive has it.
 func (s *Server) ownCopy(x *Session, st *xmpp.Stanza, to xmpp.JID, p *page) offline.Mail {
-	archive := s.archiveID(st, x.user, x.token(p, 1))
+	archive := s.archiveID(s.kept(st, x.user, to), x.user, x.token(p, 1))
 	return offline.Mail{
 		From: x.full, With: to.String(), ID: st.ID, At: s.Now(), Archive: archive,
 		Body: s.stamped(st, x.jid, to, x.jid.Bare(), archive),

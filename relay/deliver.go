@@ -26,7 +26,7 @@ func (s *Server) message(x *Session, st *xmpp.Stanza, p *page) error {
 	if err := s.blocked(x, to); err != nil {
 		return err
 	}
-	keep := s.opt.Keep && lasting(st)
+	keep := s.kept(st, x.user, to)
 	if keep { // refused before anything is promised
 		if err := s.opt.Store.Takes(x.user); err != nil {
 			return err
@@ -57,7 +57,8 @@ func (s *Server) toReceiver(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bo
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
 	token := x.token(p, 0)
-	archive := s.archiveID(st, to.Local, token)
+	kept := s.kept(st, to.Local, x.jid)
+	archive := s.archiveID(kept, to.Local, token)
 	body := s.stamped(st, x.jid, to, to.Bare(), archive)
 	light, typing := airyMessage(st)
 	way.Light = light
@@ -67,7 +68,7 @@ func (s *Server) toReceiver(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bo
 	}
 	s.toLive(to.Local, way, body, slot)
 	if way.Mail != nil {
-		m := &offline.Mail{From: x.full, ID: st.ID, Body: body, Token: token, Archive: archive, Kept: s.opt.Keep && lasting(st)}
+		m := &offline.Mail{From: x.full, ID: st.ID, Body: body, Token: token, Archive: archive, Kept: kept}
 		if err := s.mail(st, to.Local, way, m, p); err != nil {
 			return err
 		}
@@ -244,9 +245,9 @@ func (s *Server) stamped(st *xmpp.Stanza, from, to, owner xmpp.JID, archive stri
 
 // archiveID names a message in an archive. One that its sender sends again
 // after a crash has the id of before.
-func (s *Server) archiveID(st *xmpp.Stanza, owner string, token uint64) string {
+func (s *Server) archiveID(kept bool, owner string, token uint64) string {
 	switch {
-	case s.opt.Keep && !lasting(st):
+	case s.opt.Keep && !kept:
 		return "" // who asks for what came after it must get an answer
 	case token == 0:
 		return NewID()
@@ -290,13 +291,14 @@ func (s *Server) Route(el *xmpp.Element) error {
 		return err
 	}
 	way := plan(letter{typ: st.Type, full: st.To.Resource}, boxes)
-	archive := s.archiveID(st, st.To.Local, 0)
+	kept := s.kept(st, st.To.Local, st.From)
+	archive := s.archiveID(kept, st.To.Local, 0)
 	body := s.stamped(st, st.From, st.To, st.To.Bare(), archive)
 	s.toLive(st.To.Local, way, body, "")
 	if way.Mail == nil {
 		return nil
 	}
-	m := &offline.Mail{From: st.From.String(), ID: st.ID, Body: body, Archive: archive, Kept: s.opt.Keep && lasting(st)}
+	m := &offline.Mail{From: st.From.String(), ID: st.ID, Body: body, Archive: archive, Kept: kept}
 	return s.mail(st, st.To.Local, way, m, nil)
 }
 

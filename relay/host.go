@@ -54,7 +54,7 @@ func (s *Server) host(x *Session, st *xmpp.Stanza, p *page) (found bool, err err
 			return true, err
 		}
 	}
-	keep := s.opt.Keep && st.Kind == xmpp.KindMessage && lasting(st)
+	keep := st.Kind == xmpp.KindMessage && s.kept(st, x.user, st.To)
 	if keep {
 		if err := s.opt.Store.Takes(x.user); err != nil {
 			return true, err
@@ -179,11 +179,13 @@ func (s *Server) deliver(el *xmpp.Element, to xmpp.JID, devices []string, cause 
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
 	m := &offline.Mail{From: el.Get("from"), ID: el.Get("id")}
-	if st, err := xmpp.StanzaOf(el.Set("to", to.String())); err == nil && lasting(st) {
-		m.Archive, m.Kept = s.archiveID(st, to.Local, 0), s.opt.Keep
-		m.Body = s.stamped(st, st.From, to, to.Bare(), m.Archive)
-	} else {
-		m.Body = el.Bytes()
+	m.Body = el.Set("to", to.String()).Bytes()
+	if el.Get("type") != "groupchat" {
+		if st, err := xmpp.StanzaOf(el); err == nil && lasting(st) {
+			m.Kept = s.kept(st, to.Local, st.From)
+			m.Archive = s.archiveID(m.Kept, to.Local, 0)
+			m.Body = s.stamped(st, st.From, to, to.Bare(), m.Archive)
+		}
 	}
 	return s.mail(cause, to.Local, way, m, p)
 }

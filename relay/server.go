@@ -62,6 +62,10 @@ type Server struct {
 	Shelf Shelf
 	// Blocks says whether user refuses j (XEP-0191 §3).
 	Blocks func(user string, j xmpp.JID) bool
+	// Archives says whether messages with j go into user's history (XEP-0441 §2).
+	Archives func(user string, j xmpp.JID) bool
+	// InRoster says whether user has j on the list.
+	InRoster func(user string, j xmpp.JID) bool
 	// MaySee says whether watcher may see user's presence (RFC 6121 §3).
 	MaySee func(watcher xmpp.JID, user string) bool
 
@@ -92,8 +96,10 @@ func New(o Options) (*Server, error) {
 		opt: o, domain: host, hub: newHub(), gate: newGate(o.Limits, o.Now),
 		handlers: map[xmpp.Name]Handler{}, hosts: map[string]Host{}, open: map[net.Listener]struct{}{},
 		disco: map[Where]*place{OnServer: {}, OnAccount: {}}, http: http.NewServeMux(),
-		Blocks: func(string, xmpp.JID) bool { return false },
-		MaySee: func(w xmpp.JID, user string) bool { return w.Local == user },
+		Blocks:   func(string, xmpp.JID) bool { return false },
+		Archives: func(string, xmpp.JID) bool { return true },
+		InRoster: func(string, xmpp.JID) bool { return false },
+		MaySee:   func(w xmpp.JID, user string) bool { return w.Local == user },
 
 		Watchers: func(string) []xmpp.JID { return nil },
 		Watched:  func(string) []xmpp.JID { return nil },

@@ -5,6 +5,7 @@ package archive
 import (
 	"errors"
 	"slices"
+	"sync"
 
 	"sotto/offline"
 	"sotto/relay"
@@ -12,11 +13,19 @@ import (
 	"sotto/xmpp/mam"
 )
 
-type archive struct{ s *relay.Server }
+type archive struct {
+	s *relay.Server
+
+	mu    sync.Mutex
+	known map[string]mam.Choice // of accounts
+	turns int                   // counts changes
+}
 
 // Add registers the family.
 func Add(s *relay.Server) {
-	a := &archive{s: s}
+	a := &archive{s: s, known: map[string]mam.Choice{}}
+	s.Archives = a.archives
+	s.OnDelete(a.forget)
 	s.HandleIQ(xmpp.NSMAM, "query", a.query)
 	s.HandleIQ(xmpp.NSMAM, "metadata", a.metadata)
 	s.HandleIQ(xmpp.NSMAM, "prefs", a.prefs)
@@ -137,18 +146,4 @@ func (a *archive) ends(x *relay.Session) (*xmpp.Element, error) {
 		}
 	}
 	return mam.Metadata(ends[0], ends[1]), nil
-}
-
-// prefs are the operator's choice (XEP-0441 §2.1).
-func (a *archive) prefs(r *relay.Request) (*xmpp.Element, error) {
-	if err := own(r); err != nil {
-		return nil, err
-	}
-	if r.Type == "set" {
-		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.NotAllowed)
-	}
-	if a.s.Keeps() {
-		return mam.Prefs("always"), nil
-	}
-	return mam.Prefs("never"), nil
 }

@@ -14,6 +14,6 @@
 //
 // Spec:     XEP-0313, XEP-0059, XEP-0441, XEP-0504, XEP-0386 §4.
 // Runs:     nothing of its own.
-// Touches:  nothing; relay writes histories, with the mail.
+// Touches:  records of kind "mamprefs"; relay writes histories, with the mail.
 // Imports:  sotto/relay, sotto/offline, sotto/xmpp and sotto/xmpp/mam.
 package archive

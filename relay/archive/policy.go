@@ -25,7 +25,7 @@ func (a *archive) policy() *xmpp.Element {
 	held := hours(p.Mail)
 	words := "Messages are deleted as soon as every device of the receiver has them. What nobody fetches is deleted after " + held + " hours, and the sender is told."
 	if p.Keep {
-		words = "The server keeps the messages of every account, sent and received."
+		words = "The server keeps the messages of every account, sent and received, unless its owner chose otherwise."
 		held = "infinite"
 		if p.History > 0 {
 			held = hours(max(p.Mail, p.History+weekMore))

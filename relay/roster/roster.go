@@ -32,6 +32,7 @@ func Add(s *relay.Server) {
 	s.Watchers = func(user string) []xmpp.JID { return r.contacts(user, func(i *item) bool { return i.From }) }
 	s.Watched = func(user string) []xmpp.JID { return r.contacts(user, func(i *item) bool { return i.To }) }
 	s.Groups = r.groups
+	s.InRoster = r.listed
 	s.StreamFeature(func() []*xmpp.Element {
 		return []*xmpp.Element{xmpp.El(xmpp.NSRosterVer, "ver"), xmpp.El(xmpp.NSPreApprove, "sub")}
 	})
@@ -79,6 +80,16 @@ func (r *roster) items(user string) (all []item, ver string, err error) {
 		return nil
 	})
 	return all, ver, err
+}
+
+// listed says whether somebody is on the list.
+func (r *roster) listed(user string, who xmpp.JID) (ok bool) {
+	err := r.s.Store().View(user, func(rec *offline.Records) error {
+		i := load(rec, who.Bare().String())
+		ok = i.Listed
+		return nil
+	})
+	return err == nil && ok
 }
 
 // groups are those of one contact.

@@ -68,8 +68,3 @@ func Metadata(first, last *End) *xmpp.Element {
 	}
 	return el
 }
-
-// Prefs says what is archived when nobody chose otherwise (XEP-0441 §2.1).
-func Prefs(usual string) *xmpp.Element {
-	return xmpp.El(xmpp.NSMAM, "prefs", "default", usual).Add(xmpp.El(xmpp.NSMAM, "always"), xmpp.El(xmpp.NSMAM, "never"))
-}
