@@ -99,7 +99,7 @@ func (r *room) info(e *relay.Errand, q *xmpp.Element) (*xmpp.Element, error) {
 		title = r.name
 	}
 	res.Add(xmpp.El(xmpp.NSDiscoInfo, "identity", "category", "conference", "type", "text", "name", title))
-	for _, f := range []string{xmpp.NSDiscoInfo, xmpp.NSDiscoItems, xmpp.NSMUC, xmpp.NSPing, nsSelfPing, nsStableID, nsRequest, xmpp.NSSID, xmpp.NSOccupantID, xmpp.NSRegister} {
+	for _, f := range []string{xmpp.NSDiscoInfo, xmpp.NSDiscoItems, xmpp.NSMUC, xmpp.NSPing, nsSelfPing, nsStableID, nsRequest, xmpp.NSSID, xmpp.NSOccupantID, xmpp.NSRegister, xmpp.NSVCard, nsModerate} {
 		res.Add(feature(f))
 	}
 	pick := func(b bool, yes, no string) {
@@ -135,8 +135,11 @@ func (r *room) roominfo() *xmpp.Element {
 	if r.subject.Text != "" {
 		x.Add(field("muc#roominfo_subject", "text-single", "Subject", r.subject.Text))
 	}
-	if c.Slow > 0 { // XEP-0500 §3
-		x.Add(field(setting+"slow_mode_duration", "text-single", "", strconv.Itoa(c.Slow)))
+	if c.Slow > 0 { // XEP-0500 §4.2
+		x.Add(field("muc#roominfo_slow_mode_duration", "text-single", "", strconv.Itoa(c.Slow)))
+	}
+	if r.photo != "" { // XEP-0486 §3.2
+		x.Add(field("muc#roominfo_avatarhash", "text-multi", "", r.photo))
 	}
 	return x
 }

@@ -195,6 +195,9 @@ func (r *room) take(x *relay.Session, at xmpp.JID, show []*xmpp.Element) *seat {
 // welcome is the order of events of §7.1: those who are there, oneself, what
 // was said, the subject.
 func (r *room) welcome(s *seat, ask *xmpp.Element, made bool) {
+	if r.photo != "" {
+		r.push(s, r.look())
+	}
 	for _, o := range r.nicks {
 		if o != s.o {
 			r.tellOne(s, o.seats[len(o.seats)-1], news{})

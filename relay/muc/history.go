@@ -3,9 +3,11 @@
 package muc
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
+	"sotto/relay"
 	"sotto/xmpp"
 )
 
@@ -91,6 +93,53 @@ func (r *room) since(wish *xmpp.Element) (from time.Time) {
 		from = t
 	}
 	return from
+}
+
+const (
+	nsModerate = "urn:xmpp:message-moderate:1"
+	nsRetract  = "urn:xmpp:message-retract:1"
+)
+
+// moderate takes back what somebody said, for all clients that do (XEP-0425).
+// What was said is on its way already and not ours to find; who is owed the
+// message is owed this, too.
+func (r *room) moderate(e *relay.Errand, q *xmpp.Element) (*xmpp.Element, error) {
+	s, id := r.seats[e.From], q.Get("id")
+	if s == nil || s.o.role < moderator {
+		return nil, xmpp.Refuse(xmpp.Auth, xmpp.Forbidden)
+	}
+	if !q.Is(nsModerate, "moderate") || q.Child(nsRetract, "retract") == nil || id == "" || len(id) > 256 {
+		return nil, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest)
+	}
+	if err := r.v.spend(e.From, costSay); err != nil {
+		return nil, err
+	}
+	r.unsay(id)
+	by := xmpp.El(nsModerate, "moderated", "by", s.o.at.String()).Add(xmpp.El(xmpp.NSOccupantID, "occupant-id", "id", s.o.id))
+	back := xmpp.El(nsRetract, "retract", "id", id).Add(by)
+	if t := q.Child(nsModerate, "reason").Text(); t != "" {
+		back.Add(xmpp.El(nsRetract, "reason").WithText(t))
+	}
+	m := xmpp.El(xmpp.NSClient, "message", "from", r.jid.String(), "type", "groupchat", "id", relay.NewID())
+	m.Add(back, xmpp.El(xmpp.NSSID, "stanza-id", "by", r.jid.String(), "id", relay.NewID()))
+	return nil, r.owe(e, m.Bytes(), r.jid)
+}
+
+// unsay takes a message out of what is shown to who enters.
+func (r *room) unsay(id string) {
+	r.past = slices.DeleteFunc(r.past, func(l line) bool {
+		m, err := xmpp.Parse(l.body, xmpp.NSClient)
+		if err != nil {
+			return false
+		}
+		for _, k := range m.Children() {
+			if k.Is(xmpp.NSSID, "stanza-id") && k.Get("by") == r.jid.String() && k.Get("id") == id {
+				r.size(-len(l.body))
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // A purse is what an account may do in rooms: so much at once, then so much a

@@ -28,7 +28,8 @@ type entry struct {
 type kept struct {
 	Config config
 	Secret []byte
-	Locked bool `json:",omitempty"`
+	Locked bool   `json:",omitempty"`
+	Photo  string `json:",omitempty"`
 }
 
 // load reads the list. Where that shard is damaged the others serve, and
@@ -70,7 +71,7 @@ func (v *service) read(name string) (*room, error) {
 		}
 		var k kept
 		bad = json.Unmarshal(b, &k)
-		r.conf, r.secret, r.locked = k.Config, k.Secret, k.Locked
+		r.conf, r.secret, r.locked, r.photo = k.Config, k.Secret, k.Locked, k.Photo
 		if b := rec.Get("subject", ""); b != nil {
 			bad = errors.Join(bad, json.Unmarshal(b, &r.subject))
 		}
@@ -113,7 +114,7 @@ func (v *service) put(owner, kind, key string, value any) {
 }
 
 func (r *room) saveConfig() {
-	r.v.put(roomOwner(r.name), "config", "", kept{r.conf, r.secret, r.locked})
+	r.v.put(roomOwner(r.name), "config", "", kept{r.conf, r.secret, r.locked, r.photo})
 	n := entry{Title: r.conf.Title, Temp: !r.conf.Persistent || r.locked, Hidden: !r.conf.Public || r.locked}
 	r.v.listMu.Lock()
 	old, was := r.v.index[r.name]

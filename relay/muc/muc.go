@@ -136,6 +136,9 @@ var answers = map[string]func(r *room, e *relay.Errand, q *xmpp.Element) (*xmpp.
 	"set " + xmpp.NSMUCAdmin:   (*room).changes,
 	"get " + xmpp.NSMUCOwner:   (*room).showForm,
 	"set " + xmpp.NSMUCOwner:   (*room).ownerSet,
+	"get " + xmpp.NSVCard:      (*room).card,
+	"set " + xmpp.NSVCard:      (*room).setCard,
+	"set " + nsModerate:        (*room).moderate,
 	"get " + xmpp.NSRegister:   (*room).showRegister,
 	"set " + xmpp.NSRegister:   (*room).register,
 }

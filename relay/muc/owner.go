@@ -3,6 +3,12 @@
 package muc
 
 import (
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/hex"
+	"strings"
+
+	"sotto/offline"
 	"sotto/relay"
 	"sotto/xmpp"
 )
@@ -135,4 +141,55 @@ func (r *room) listed(e *relay.Errand, f *xmpp.Element) (all []change, err error
 		all = append(all, change{who: who, rank: a})
 	}
 	return all, nil
+}
+
+const cardMax = 96 << 10
+
+// card is the room's own vCard, with its picture (XEP-0486 §3.1).
+func (r *room) card(e *relay.Errand, q *xmpp.Element) (*xmpp.Element, error) {
+	var b []byte
+	err := r.v.s.Store().View(roomOwner(r.name), func(rec *offline.Records) error {
+		b = rec.Get("card", "")
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if b == nil {
+		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
+	}
+	return xmpp.Parse(b, xmpp.NSClient)
+}
+
+// setCard is for owners; the others are told that the room looks different.
+func (r *room) setCard(e *relay.Errand, q *xmpp.Element) (*xmpp.Element, error) {
+	if r.rankOf(e.From) < owner {
+		return nil, xmpp.Refuse(xmpp.Auth, xmpp.Forbidden)
+	}
+	b := q.Bytes()
+	if len(b) > cardMax {
+		return nil, xmpp.Refuse(xmpp.Modify, xmpp.NotAcceptable).Say("the vCard is too large")
+	}
+	r.photo = ""
+	if v := q.Child(xmpp.NSVCard, "PHOTO").Child(xmpp.NSVCard, "BINVAL"); v != nil {
+		raw, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(v.Text()), ""))
+		if err != nil {
+			return nil, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest).Say("the picture is not in Base64")
+		}
+		sum := sha1.Sum(raw)
+		r.photo = hex.EncodeToString(sum[:])
+	}
+	r.v.later(roomOwner(r.name), func(rec *offline.Records) { rec.Put("card", "", b) })
+	r.saveConfig()
+	r.announce("104")
+	for _, to := range r.seats {
+		r.offer(to, r.look())
+	}
+	return nil, nil
+}
+
+// look says which picture the room has (XEP-0486 §3.3).
+func (r *room) look() *xmpp.Element {
+	photo := xmpp.El(xmpp.NSVCardUpdate, "photo").WithText(r.photo)
+	return xmpp.El(xmpp.NSClient, "presence", "from", r.jid.String()).Add(xmpp.El(xmpp.NSVCardUpdate, "x").Add(photo))
 }

@@ -29,6 +29,8 @@ type room struct {
 	ranks   map[xmpp.JID]affiliate
 	nicks   map[string]*occupant
 	seats   map[xmpp.JID]*seat
+	spoke   map[xmpp.JID]time.Time // for slow mode, by account
+	photo   string                 // SHA-1 of its picture (XEP-0486)
 	subject subject
 	past    []line
 	bytes   int // in past
@@ -50,7 +52,6 @@ type occupant struct {
 	id    string   // XEP-0421
 	role  role
 	seats []*seat
-	spoke time.Time // for slow mode
 }
 
 // A seat is one client in the room.

@@ -3,6 +3,7 @@
 package muc
 
 import (
+	"maps"
 	"time"
 
 	"sotto/relay"
@@ -33,7 +34,7 @@ func (r *room) message(e *relay.Errand, el *xmpp.Element) error {
 func (r *room) say(e *relay.Errand, el *xmpp.Element, s *seat) error {
 	st := e.Stanza
 	naming := st.Has(xmpp.NSClient, "subject") && !st.Has(xmpp.NSClient, "body") && !st.Has(xmpp.NSClient, "thread")
-	if err := r.maySay(s, naming); err != nil {
+	if err := r.maySay(s, naming, st.Has(xmpp.NSClient, "body")); err != nil {
 		return err
 	}
 	if naming {
@@ -47,26 +48,38 @@ func (r *room) say(e *relay.Errand, el *xmpp.Element, s *seat) error {
 		return nil
 	}
 	r.remember(body)
-	return r.owe(e, body, s)
+	return r.owe(e, body, s.o.at)
 }
 
 // maySay is §7.4 and §8.1, with a budget that the XEP does not have.
-func (r *room) maySay(s *seat, naming bool) error {
-	if naming && !(s.o.role == moderator || r.conf.Subjects && s.o.role == participant) {
+func (r *room) maySay(s *seat, naming, words bool) error {
+	if naming && !(s.o.role == moderator || r.conf.Subjects && s.o.role == participant) || s.o.role == visitor {
 		return xmpp.Refuse(xmpp.Auth, xmpp.Forbidden)
 	}
-	if s.o.role == visitor {
-		return xmpp.Refuse(xmpp.Auth, xmpp.Forbidden)
-	}
-	now := r.v.s.Now()
-	if err := r.v.spend(s.jid, costSay); err != nil {
+	if err := r.v.spend(s.jid, costSay); err != nil || !words {
 		return err
 	}
+	return r.notTooSoon(s.jid)
+}
+
+// notTooSoon is XEP-0500 §5: for everybody but admins, whatever nick he has.
+func (r *room) notTooSoon(who xmpp.JID) error {
 	slow := time.Duration(r.conf.Slow) * time.Second
-	if slow > 0 && s.o.role < moderator && now.Sub(s.o.spoke) < slow { // XEP-0500 §4
-		return xmpp.Refuse(xmpp.Wait, xmpp.PolicyViolation).Say("this room is in slow mode; wait a moment")
+	if slow == 0 || r.rankOf(who) >= admin {
+		return nil
 	}
-	s.o.spoke = now
+	now := r.v.s.Now()
+	if wait := slow - now.Sub(r.spoke[who.Bare()]); wait > 0 {
+		return xmpp.Refuse(xmpp.Wait, xmpp.PolicyViolation).
+			Say("this room is in slow mode: one message every " + slow.String() + "; wait " + wait.Round(time.Second).String())
+	}
+	if len(r.spoke) >= occupantsMax {
+		maps.DeleteFunc(r.spoke, func(_ xmpp.JID, at time.Time) bool { return now.Sub(at) >= slow })
+	}
+	if r.spoke == nil {
+		r.spoke = map[xmpp.JID]time.Time{}
+	}
+	r.spoke[who.Bare()] = now
 	return nil
 }
 
@@ -98,15 +111,14 @@ func (r *room) forged(space, local string, raw []byte) bool {
 
 // owe puts a message into the mailboxes of all who are owed it, one for each
 // account: what the sender's ack waits for.
-func (r *room) owe(e *relay.Errand, body []byte, s *seat) error {
-	from := s.o.at.String()
+func (r *room) owe(e *relay.Errand, body []byte, from xmpp.JID) error {
 	var first error
 	taken := 0
 	for who, to := range r.owed() {
 		if len(to) == 0 {
 			continue
 		}
-		if err := e.Copy(body, from, who, to...); err == nil {
+		if err := e.Copy(body, from.String(), who, to...); err == nil {
 			taken++
 		} else if first == nil {
 			first = err
