@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package script
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"sotto/offline"
+	"sotto/xmpp"
+)
+
+// seed fills bob's history.
+func (p *play) seed(n, size int) {
+	pad := strings.Repeat("x", size)
+	var last *offline.Ticket
+	for i := range n {
+		id := fmt.Sprintf("m%d", i)
+		t, err := p.store.Keep("bob", &offline.Mail{
+			At: time.Now(), From: "alice@localhost/a", ID: id, Archive: "archive-" + id,
+			Body: []byte("<message from='alice@localhost/a' to='bob@localhost' id='" + id + "'><body>" + pad + "</body></message>"),
+		}, true)
+		p.must(err)
+		last = t
+	}
+	for end := time.Now().Add(patience); !last.Done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			p.t.Fatal("not safe")
+		}
+	}
+}
+
+// TestArchivePages: a page is bounded in bytes, whatever is asked for; paging
+// on gives each message once (XEP-0313 §4.3.1). Who asks without end and acks
+// nothing is told to wait; his session lives (DESIGN §1 P5).
+func TestArchivePages(t *testing.T) {
+	p := newPlay(t)
+	p.act("keep")
+	p.seed(60, 100<<10)
+	p.act("login bob/b sm")
+	a := p.actor("bob/b")
+	after, got := "", 0
+	for page := 0; ; page++ {
+		set := "<max>1000000</max>"
+		if after != "" {
+			set += "<after>" + after + "</after>"
+		}
+		a.send("<iq type='set' id='p'><query xmlns='urn:xmpp:mam:2'><set xmlns='http://jabber.org/protocol/rsm'>" + set + "</set></query></iq>")
+		bytes := 0
+		for _, el := range p.until(a, parse("<iq type='result' id='p'><fin xmlns='urn:xmpp:mam:2'/></iq>")) {
+			if r := el.Child(xmpp.NSMAM, "result"); r != nil {
+				if want := fmt.Sprintf("archive-m%d", got); r.Get("id") != want {
+					t.Fatal(r.Get("id"), "came, not", want)
+				}
+				got, bytes = got+1, bytes+len(el.Bytes())
+			}
+		}
+		if bytes > 600<<10 {
+			t.Fatal("a page of", bytes)
+		}
+		fin := a.last.Child(xmpp.NSMAM, "fin")
+		after = fin.Child(xmpp.NSRSM, "set").Child(xmpp.NSRSM, "last").Text()
+		a.send(fmt.Sprintf("<a xmlns='urn:xmpp:sm:3' h='%d'/>", got+page+1))
+		if fin.Get("complete") == "true" {
+			break
+		}
+	}
+	if got != 60 {
+		t.Fatal(got, "came")
+	}
+	a.send(strings.Repeat("<iq type='set' id='x'><query xmlns='urn:xmpp:mam:2'/></iq>", 50) + "<iq type='get' id='end' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>")
+	waits, results := 0, 0
+	for _, el := range p.until(a, parse("<iq type='result' id='end'/>")) {
+		switch {
+		case el.Child(xmpp.NSMAM, "result") != nil:
+			results++
+		case el.Get("type") == "error" && el.Child(xmpp.NSClient, "error").Child(xmpp.NSStanzas, "resource-constraint") != nil:
+			waits++
+		}
+	}
+	if waits < 40 || results == 0 || results > 40 {
+		t.Fatal(waits, "refused,", results, "results without an ack")
+	}
+}
