@@ -103,7 +103,7 @@ func (a *archive) query(r *relay.Request) (*xmpp.Element, error) {
 	for _, el := range results {
 		r.Session.Push(el)
 	}
-	return mam.Fin(mam.Page{
+	return q.Fin(mam.Page{
 		Complete: found.Complete, First: found.First, Last: found.Last, Count: found.Count, Index: found.Index,
 	}), nil
 }

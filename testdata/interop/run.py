@@ -4,7 +4,7 @@
 Without names it runs all plays. Exit 0 only if all of them passed.
 """
 import logging, os, sys, time
-import devices, sendxmpp, xmppjs
+import archive, devices, sendxmpp, xmppjs
 from profanity_person import Profanity
 from slixmpp_person import Slixmpp
 from sotto_person import Sotto
@@ -26,6 +26,8 @@ def plays():
         yield "%s-%s" % (a.program, b.program), script, {}
     yield "four-devices", devices.four, {}
     yield "mixed-wires", devices.mixed, {}
+    yield "archive-keep", archive.keep, {"e2e": "optional", "mode": "keep"}
+    yield "archive-forget", archive.forget, {"e2e": "optional"}
     yield "go-sendxmpp-taken", sendxmpp.taken, {"e2e": "optional"}
     yield "xmppjs-page", xmppjs.page, xmppjs.options()
     yield "go-sendxmpp-refused", sendxmpp.refused, {"e2e": "required"}

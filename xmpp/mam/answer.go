@@ -27,12 +27,13 @@ func (q *Query) Result(owner string, to xmpp.JID, msgID, id string, at time.Time
 				xmpp.El(xmpp.NSDelay, "delay", "stamp", Stamp(at)), message)))
 }
 
-// Fin ends an answer (XEP-0313 §4.3).
-func Fin(p Page) *xmpp.Element {
+// Fin ends an answer (XEP-0313 §4.3). The last page has no index, which is
+// optional: slixmpp 1.17 takes the end of the list for the end of its way back.
+func (q *Query) Fin(p Page) *xmpp.Element {
 	set := xmpp.El(xmpp.NSRSM, "set")
 	if p.First != "" {
 		first := xmpp.El(xmpp.NSRSM, "first").WithText(p.First)
-		if p.Index >= 0 {
+		if p.Index >= 0 && !q.Last {
 			first.Set("index", strconv.Itoa(p.Index))
 		}
 		set.Add(first)
