@@ -205,7 +205,7 @@ type Policy struct {
 
 // Policy tells it.
 func (s *Server) Policy() Policy {
-	return Policy{s.opt.Keep, s.opt.E2E, s.opt.Register != nil, s.opt.KeepMail, s.opt.History}
+	return Policy{s.opt.Keep, s.opt.E2E, s.opt.Door != nil && s.opt.Door.Open, s.opt.KeepMail, s.opt.History}
 }
 
 // Keeps says whether there are histories.

@@ -31,8 +31,8 @@ type Options struct {
 	Deadline time.Duration // from accept to bound; default 30 s
 	Stanza   time.Duration // from the first byte of a stanza to its last; default 2 min
 	Limits   Limits        // before login
-	Register func(iq *xmpp.Stanza) *xmpp.Element
-	URL      string // of our HTTPS, without a slash at the end; empty: there is none
+	Door     *xmpp.Door    // how people get accounts; nil: they do not
+	URL      string        // of our HTTPS, without a slash at the end; empty: there is none
 	Now      func() time.Time
 }
 
@@ -58,6 +58,10 @@ type Server struct {
 
 	published []func(user, node string)
 
+	// Befriend makes two people here contacts of each other (RFC 6121 §3).
+	Befriend func(a, b string)
+	// Invited says whether a token lets somebody see owner's presence, and uses it up (XEP-0379).
+	Invited func(owner, token string) bool
 	// Shelf is what relay/pep keeps; without it there is none.
 	Shelf Shelf
 	// Blocks says whether user refuses j (XEP-0191 §3).
@@ -103,14 +107,16 @@ func New(o Options) (*Server, error) {
 
 		Watchers: func(string) []xmpp.JID { return nil },
 		Watched:  func(string) []xmpp.JID { return nil },
+		Befriend: func(string, string) {},
+		Invited:  func(string, string) bool { return false },
 		Groups:   func(string, xmpp.JID) []string { return nil },
 	}
 	s.setup = &xmpp.Setup{
 		Domain: o.Domain, TLS: o.TLS, Log: o.Log, Lookup: s.lookup, Deadline: o.Deadline,
 		Attempt: s.attempt, Proved: s.proved, Features: s.streamFeatures,
 	}
-	if o.Register != nil {
-		s.setup.Register = s.register
+	if o.Door != nil {
+		s.setup.Door = &xmpp.Door{Open: o.Door.Open, Invited: o.Door.Invited, Ask: s.door}
 	}
 	s.HandleIQ(xmpp.NSCarbons, "enable", s.carbonsIQ(true))
 	s.HandleIQ(xmpp.NSCarbons, "disable", s.carbonsIQ(false))
@@ -281,12 +287,13 @@ func (s *Server) proved(addr net.Addr, user, device string) {
 	s.gate.proved(addr, user, device)
 }
 
-// register takes a wish for an account, within what an address may ask for.
-func (s *Server) register(addr net.Addr, iq *xmpp.Stanza) *xmpp.Element {
-	if iq.Type == "set" && !s.gate.signup(addr) {
+// door takes a wish for an account, within what an address may ask for; who is
+// invited is not counted.
+func (s *Server) door(addr net.Addr, iq *xmpp.Stanza, invite *string) *xmpp.Element {
+	if iq.Type == "set" && *invite == "" && iq.Has(xmpp.NSRegister, "query") && !s.gate.signup(addr) {
 		return xmpp.ErrorReply(iq, xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("too many new accounts from this address; try again later"))
 	}
-	return s.opt.Register(iq)
+	return s.opt.Door.Ask(addr, iq, invite)
 }
 
 func (s *Server) lookup(local string) (xmpp.Credentials, error) {

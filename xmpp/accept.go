@@ -32,8 +32,8 @@ type Setup struct {
 	Proved  func(addr net.Addr, local, device string)
 	// Tokens is the memory of FAST logins; nil: not offered.
 	Tokens *Tokens
-	// Register answers XEP-0077 before login; nil: not offered.
-	Register func(addr net.Addr, iq *Stanza) *Element
+	// Door is how people get an account before login; nil: they do not.
+	Door *Door
 
 	once        sync.Once
 	plain, alpn *tls.Config
@@ -84,6 +84,7 @@ type accept struct {
 	account  JID
 	agent    BindRequest // of SASL2
 	tries    int
+	invite   string          // was shown before login (XEP-0445)
 	opened   bool            // our header of this stream is out
 	counted  bool            // stream management was enabled with bind
 	mute     bool            // in a handshake: not a place for XML
@@ -236,11 +237,7 @@ func (a *accept) features() []*Element {
 	case Fresh:
 		return []*Element{El(NSTLS, "starttls").Add(El(NSTLS, "required"))}
 	case Secured:
-		f := a.loginFeatures()
-		if a.setup.Register != nil {
-			f = append(f, El(NSRegFeature, "register"))
-		}
-		return f
+		return append(a.loginFeatures(), a.setup.Door.features()...)
 	}
 	return a.boundFeatures()
 }
@@ -301,8 +298,8 @@ func (a *accept) beforeLogin() error {
 			if done || err != nil {
 				return err
 			}
-		case st.Kind == KindIQ && a.setup.Register != nil && st.Has(NSRegister, "query"):
-			if el := a.setup.Register(a.c.Addr(), st); el != nil {
+		case a.setup.Door.asked(st):
+			if el := a.setup.Door.Ask(a.c.Addr(), st, &a.invite); el != nil {
 				if err := a.send(el); err != nil {
 					return err
 				}

@@ -3,6 +3,7 @@
 package xmpp
 
 import (
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -306,4 +307,27 @@ func (d *dialer) taken(el *Element) error {
 		return d.bindOne()
 	}
 	return nil
+}
+
+// A Door is how people get an account before login (XEP-0077, XEP-0445).
+type Door struct {
+	Open    bool // for anybody
+	Invited bool // for who has an invitation
+	// Ask answers; invite is what this stream has shown, kept between calls.
+	Ask func(addr net.Addr, iq *Stanza, invite *string) *Element
+}
+
+func (d *Door) features() (all []*Element) {
+	if d != nil && d.Invited {
+		all = append(all, El(NSRegToken, "register"))
+	}
+	if d != nil && d.Open {
+		all = append(all, El(NSRegFeature, "register"))
+	}
+	return all
+}
+
+// asked says whether a stanza before login is for the door.
+func (d *Door) asked(st *Stanza) bool {
+	return d != nil && st.Kind == KindIQ && (st.Has(NSRegister, "query") || d.Invited && st.Has(NSPars, "preauth"))
 }

@@ -21,6 +21,9 @@ import (
 type order struct {
 	Verb, User, Password string
 	Device               string `json:",omitempty"`
+	By                   string `json:",omitempty"` // who invites
+	Domain               string `json:",omitempty"`
+	Days                 int    `json:",omitempty"`
 }
 
 type answer struct {
@@ -101,6 +104,8 @@ func obey(o *order, st *offline.Store, r *relay.Server) answer {
 		a.Lines, err = deviceLines(o.User, st, r)
 	case "revoke":
 		a.Lines, err = revokeDevice(o, st, r)
+	case "invite":
+		a.Lines, err = inviteLines(o, st)
 	case "reports":
 		a.Lines, err = reportLines(st)
 	case "profile":

@@ -44,6 +44,11 @@ type cli struct {
 			ID string `arg:"" help:"As list shows it."`
 		} `cmd:"" help:"Take a device off: it is out, and what waits for it is forgotten."`
 	} `cmd:"" help:"Devices of accounts; works while the server runs."`
+	Invite struct {
+		Name string `arg:"" optional:"" help:"The name that the account shall have; left out, the guest chooses."`
+		By   string `help:"An account here that the guest becomes a contact of." placeholder:"NAME"`
+		Days int    `help:"How long it is good." default:"7"`
+	} `cmd:"" help:"Print a link by which somebody makes an account, once."`
 	Reports struct{} `cmd:"" help:"List what people reported when they blocked somebody."`
 }
 
@@ -126,6 +131,11 @@ func (c *cli) users(conf *Config, command string) error {
 		o = order{Verb: "devices", User: c.Device.List.Name}
 	case "device revoke <name> <id>":
 		o = order{Verb: "revoke", User: c.Device.Revoke.Name, Device: c.Device.Revoke.ID}
+	case "invite", "invite <name>":
+		if c.Invite.Days < 1 || c.Invite.Days > 365 {
+			return errors.New("an invitation is good for 1 to 365 days")
+		}
+		o = order{Verb: "invite", User: c.Invite.Name, By: c.Invite.By, Days: c.Invite.Days, Domain: conf.Domain}
 	case "reports":
 		o = order{Verb: "reports"}
 	}

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"sotto/offline"
 	"sotto/relay"
+	"sotto/relay/account"
 	"sotto/relay/block"
 	"sotto/relay/device"
 )
@@ -55,6 +57,23 @@ func revokeDevice(o *order, st *offline.Store, r *relay.Server) ([]string, error
 		return []string{"It is out, but it knows the password and may log in again. To keep it out: sottod user passwd " + o.User}, nil
 	}
 	return nil, err
+}
+
+// inviteLines makes an invitation and gives the link to hand on (XEP-0445 §2).
+func inviteLines(o *order, st *offline.Store) ([]string, error) {
+	i := account.Invite{By: o.By, User: o.User, Account: true, Until: time.Now().AddDate(0, 0, o.Days)}
+	token, err := account.NewInvite(st, i, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	link := "xmpp:" + o.Domain + "?register;preauth=" + token
+	switch {
+	case o.By != "":
+		link = "xmpp:" + o.By + "@" + o.Domain + "?roster;preauth=" + token + ";ibr=y"
+	case o.User != "":
+		link = "xmpp:" + o.User + "@" + o.Domain + "?register;preauth=" + token
+	}
+	return []string{link, "It is good for one account, until " + i.Until.UTC().Format("2006-01-02 15:04") + " UTC."}, nil
 }
 
 // reportLines lists what people reported when they blocked somebody.

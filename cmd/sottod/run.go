@@ -72,14 +72,16 @@ func (s *server) build() error {
 		E2E: s.conf.E2E == "required", Park: park, KeepMail: keep, Deadline: login, Limits: s.conf.limits(),
 		URL: s.conf.webURL(), Keep: s.conf.Mode == "keep", History: history,
 	}
-	if s.conf.Register {
-		o.Register = account.Registrar(s.store)
+	var door *account.Door
+	if s.conf.Register || s.conf.Invites {
+		door = account.NewDoor(s.store, s.conf.Register)
+		o.Door = door.Door()
 	}
 	if s.relay, err = relay.New(o); err != nil {
 		return err
 	}
 	return all.Add(s.relay, all.Options{
-		Register: s.conf.Register, Budget: budget.Options{Burst: s.conf.Words}, Rooms: muc.Options{Domain: s.conf.Rooms, History: s.conf.RoomPast},
+		Door: door, Budget: budget.Options{Burst: s.conf.Words}, Rooms: muc.Options{Domain: s.conf.Rooms, History: s.conf.RoomPast},
 		Upload: s.conf.files(), Info: info.Options{Contact: s.conf.Contact, Status: s.conf.Outage},
 	})
 }

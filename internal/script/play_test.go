@@ -41,6 +41,7 @@ type play struct {
 	actors  map[string]*actor
 	line    string
 	names   map[string]string // what was seen where a pattern had $name
+	invites map[string]string // tokens by their name in the play
 	swapped map[int]int       // descriptors of a disk that is not well
 }
 
@@ -73,6 +74,9 @@ func (p *play) fail(format string, args ...any) {
 func (p *play) do(line string) {
 	if line == "" || strings.HasPrefix(line, "#") {
 		return
+	}
+	for name, token := range p.invites {
+		line = strings.ReplaceAll(line, "TOKEN-"+name, token)
 	}
 	f := strings.SplitN(line, " ", 3)
 	if len(f) == 3 && f[1] == "reply" { // answers the IQ that came last
@@ -110,6 +114,14 @@ func (p *play) do(line string) {
 		p.actor(f[1]).send("<message id='long' to='bob@localhost'><body>" + strings.Repeat("x", n) + "</body></message>")
 	case "revoke": // a device of the actor's, by the start of its name
 		p.revoke(f[1], f[2])
+	case "closed": // an account needs an invitation
+		p.close()
+		p.stage.closed = true
+		p.open()
+	case "invite": // its name, who invites or -, the account's name or -, so many hours
+		p.invite(f[1:])
+	case "knock": // a guest shows an invitation or - and asks for an account: name, password, word of the answer
+		p.knock(f[1], f[2], f[3], f[4])
 	case "reports": // so many wait for the operator; the last one has these words
 		p.reports(f[1], f[2:])
 	case "mailbox":

@@ -29,7 +29,8 @@ type stage struct {
 	cert    tls.Certificate
 	roots   *x509.CertPool
 	opt     relay.Options
-	mailMax int // of a mailbox; 0: the default
+	closed  bool // an account needs an invitation
+	mailMax int  // of a mailbox; 0: the default
 
 	store *offline.Store
 	relay *relay.Server
@@ -68,10 +69,11 @@ func (s *stage) open() {
 	o := s.opt
 	o.Domain, o.Store, o.Log = "localhost", s.store, log
 	o.TLS = &tls.Config{Certificates: []tls.Certificate{s.cert}}
-	o.Register = account.Registrar(s.store)
+	door := account.NewDoor(s.store, !s.closed)
+	o.Door = door.Door()
 	s.relay, err = relay.New(o)
 	s.must(err)
-	s.must(all.Add(s.relay, all.Options{Register: true, Info: info.Options{
+	s.must(all.Add(s.relay, all.Options{Door: door, Info: info.Options{
 		Contact: []string{"mailto:operator@localhost"}, Status: []string{"https://status.localhost/chat.json"}}}))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	s.must(err)

@@ -34,17 +34,22 @@ func hashes(password string) (a offline.Account, err error) {
 	return a, nil
 }
 
+// usable says whether an account may have this name.
+func usable(user string) bool {
+	j, err := xmpp.ParseJID(user + "@x")
+	return err == nil && j.Local != "" && j.Local == user && !strings.ContainsAny(user, "/@")
+}
+
 // Create makes an account.
 func Create(s *offline.Store, user, password string) error {
-	j, err := xmpp.ParseJID(user + "@x")
-	if err != nil || j.Local == "" || j.Local != user || strings.ContainsAny(user, "/@") {
+	if !usable(user) {
 		return ErrName
 	}
 	a, err := hashes(password)
 	if err != nil {
 		return err
 	}
-	a.User, a.Created = j.Local, time.Now()
+	a.User, a.Created = user, time.Now()
 	return s.CreateAccount(a)
 }
 
@@ -58,33 +63,12 @@ func SetPassword(s *offline.Store, user, password string) error {
 	return s.UpdateAccount(a)
 }
 
-// Registrar answers XEP-0077 before login.
-func Registrar(s *offline.Store) func(iq *xmpp.Stanza) *xmpp.Element {
-	return func(iq *xmpp.Stanza) *xmpp.Element {
-		el, err := iq.Element()
-		if err != nil {
-			return nil
-		}
-		q := el.Child(xmpp.NSRegister, "query")
-		if iq.Type == "get" {
-			return xmpp.ResultOf(iq, xmpp.El(xmpp.NSRegister, "query").Add(
-				xmpp.El(xmpp.NSRegister, "instructions").WithText("Choose a name and a password."),
-				xmpp.El(xmpp.NSRegister, "username"), xmpp.El(xmpp.NSRegister, "password")))
-		}
-		if iq.Type != "set" {
-			return nil
-		}
-		err = Create(s, q.Child(xmpp.NSRegister, "username").Text(), q.Child(xmpp.NSRegister, "password").Text())
-		if err != nil {
-			return xmpp.ErrorReply(iq, refusal(err))
-		}
-		return xmpp.ResultOf(iq, nil)
-	}
-}
-
 // refusal is XEP-0077 §3.1.1.
 func refusal(err error) *xmpp.StanzaError {
+	var said *xmpp.StanzaError
 	switch {
+	case errors.As(err, &said):
+		return said
 	case errors.Is(err, offline.ErrExists):
 		return xmpp.Refuse(xmpp.Cancel, xmpp.Conflict)
 	case errors.Is(err, ErrName), errors.Is(err, ErrPassword):
@@ -93,9 +77,11 @@ func refusal(err error) *xmpp.StanzaError {
 	return xmpp.Refuse(xmpp.Wait, xmpp.InternalError)
 }
 
-// Add lets people who are logged in change their password or leave, where
-// registration is allowed (XEP-0077 §3.2, §3.3).
-func Add(s *relay.Server) {
+// Add lets people who are logged in change their password or leave (XEP-0077
+// §3.2, §3.3), and the door make contacts of who invites and who comes.
+func Add(s *relay.Server, d *Door) {
+	d.s = s
+	s.Invited = d.Spend
 	s.Disco(relay.OnServer, xmpp.NSRegister)
 	s.HandleIQ(xmpp.NSRegister, "query", func(r *relay.Request) (*xmpp.Element, error) {
 		if !r.ToServer() && !r.Own() {

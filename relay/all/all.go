@@ -22,11 +22,11 @@ import (
 
 // Options are the choices of an operator that families ask for.
 type Options struct {
-	Register bool // people may make accounts (XEP-0077)
-	Rooms    muc.Options
-	Upload   upload.Options
-	Budget   budget.Options
-	Info     info.Options
+	Door   *account.Door // how people get accounts (XEP-0077); nil: from the operator only
+	Rooms  muc.Options
+	Upload upload.Options
+	Budget budget.Options
+	Info   info.Options
 }
 
 // Add registers all families.
@@ -43,8 +43,8 @@ func Add(s *relay.Server, o Options) error {
 	private.Add(s)
 	vcard.Add(s)
 	archive.Add(s)
-	if o.Register {
-		account.Add(s)
+	if o.Door != nil {
+		account.Add(s, o.Door)
 	}
 	return muc.Add(s, o.Rooms)
 }

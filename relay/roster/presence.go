@@ -69,8 +69,14 @@ func (r *roster) deliver(el *xmpp.Element) {
 	if _, err := r.s.Store().Account(to.Local); err != nil {
 		return // §3.1.3: nobody learns that there is no such account
 	}
-	typ := el.Get("type")
-	e, push, err := r.edit(to.Local, from.String(), func(i *item) effect { return i.inbound(typ, string(el.Bytes())) })
+	typ, token := el.Get("type"), el.Child(xmpp.NSPars, "preauth").Get("token")
+	invited := typ == "subscribe" && token != "" && r.s.Invited(to.Local, token)
+	e, push, err := r.edit(to.Local, from.String(), func(i *item) effect {
+		if invited { // XEP-0379 §3.5
+			i.Approved, i.Listed = true, true
+		}
+		return i.inbound(typ, string(el.Bytes()))
+	})
 	if err != nil {
 		r.s.Log().Error("subscription", "err", err)
 		return
@@ -90,6 +96,39 @@ func (r *roster) deliver(el *xmpp.Element) {
 	case "unavailable":
 		r.sendAll(to.Local, from, "unavailable")
 	}
+	if invited {
+		r.askBack(to, from)
+	}
+}
+
+// askBack asks to see who came by an invitation; he has approved it mostly.
+func (r *roster) askBack(owner, guest xmpp.JID) {
+	_, push, err := r.edit(owner.Local, guest.String(), func(i *item) effect { return i.outbound("subscribe") })
+	if err != nil {
+		r.s.Log().Error("subscription", "err", err)
+		return
+	}
+	push()
+	r.deliver(subscription(owner, guest, "subscribe"))
+}
+
+// befriend makes two people contacts of each other, as if both had asked and
+// approved.
+func (r *roster) befriend(a, b string) {
+	for range 2 {
+		owner, other := xmpp.JID{Local: a, Domain: r.s.Domain()}, xmpp.JID{Local: b, Domain: r.s.Domain()}
+		_, push, err := r.edit(owner.Local, other.String(), func(i *item) effect {
+			i.To, i.From, i.Ask, i.In, i.Approved, i.Listed = true, true, false, "", false, true
+			return effect{push: true}
+		})
+		if err != nil {
+			r.s.Log().Error("contacts", "err", err)
+		}
+		push()
+		a, b = b, a
+	}
+	r.sendAll(a, xmpp.JID{Local: b, Domain: r.s.Domain()}, "")
+	r.sendAll(b, xmpp.JID{Local: a, Domain: r.s.Domain()}, "")
 }
 
 func subscription(from, to xmpp.JID, typ string) *xmpp.Element {

@@ -31,8 +31,8 @@ func Add(s *relay.Server) {
 	s.MaySee = r.maySee
 	s.Watchers = func(user string) []xmpp.JID { return r.contacts(user, func(i *item) bool { return i.From }) }
 	s.Watched = func(user string) []xmpp.JID { return r.contacts(user, func(i *item) bool { return i.To }) }
-	s.Groups = r.groups
 	s.InRoster = r.listed
+	s.Groups, s.Befriend = r.groups, r.befriend
 	s.StreamFeature(func() []*xmpp.Element {
 		return []*xmpp.Element{xmpp.El(xmpp.NSRosterVer, "ver"), xmpp.El(xmpp.NSPreApprove, "sub")}
 	})

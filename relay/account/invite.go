@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package account
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"sotto/offline"
+	"sotto/relay"
+)
+
+// An Invite lets somebody in, once.
+type Invite struct {
+	By      string // who becomes a contact; "" when the operator invites
+	User    string // the name that the account must have; "" leaves it open
+	Account bool   // may be used to make an account
+	Until   time.Time
+}
+
+// invitesMax bounds those that are open, and those of one person.
+const (
+	invitesMax = 5000
+	invitesOne = 20
+)
+
+var (
+	errNoInvite = errors.New("no such invitation")
+	// ErrInvites says that too many are open.
+	ErrInvites = errors.New("too many invitations are open; wait until some are used or too old")
+)
+
+func (i *Invite) over(now time.Time) bool { return !now.Before(i.Until) }
+
+// Invites are records of nobody: an account named "" cannot be.
+const nobody = ""
+
+// NewInvite makes an invitation and returns its token.
+func NewInvite(s *offline.Store, i Invite, now time.Time) (token string, err error) {
+	if i.By != "" {
+		if _, err := s.Account(i.By); err != nil {
+			return "", err
+		}
+	}
+	if i.User != "" {
+		switch _, err := s.Account(i.User); {
+		case err == nil:
+			return "", offline.ErrExists
+		case !errors.Is(err, offline.ErrNoAccount):
+			return "", err
+		}
+		if !usable(i.User) {
+			return "", ErrName
+		}
+	}
+	token = relay.NewID()
+	b, err := json.Marshal(i)
+	if err != nil {
+		return "", err
+	}
+	return token, s.Update(nobody, func(r *offline.Records) error {
+		all, own := 0, 0
+		r.Each("invite", func(key string, v []byte) bool {
+			var o Invite
+			if json.Unmarshal(v, &o) != nil || o.over(now.Add(-keepOver)) {
+				r.Delete("invite", key)
+				return true
+			}
+			all++
+			if o.By == i.By {
+				own++
+			}
+			return true
+		})
+		if all >= invitesMax || i.By != "" && own >= invitesOne {
+			return ErrInvites
+		}
+		r.Put("invite", token, b)
+		return nil
+	})
+}
+
+// keepOver is how long an old invitation stays, for who showed it in time.
+const keepOver = time.Hour
+
+func find(s *offline.Store, token string) (i Invite, err error) {
+	err = s.View(nobody, func(r *offline.Records) error { return read(r, token, &i) })
+	return i, err
+}
+
+func read(r *offline.Records, token string, i *Invite) error {
+	b := r.Get("invite", token)
+	if token == "" || b == nil {
+		return errNoInvite
+	}
+	return json.Unmarshal(b, i)
+}
+
+// take uses an invitation up.
+func take(s *offline.Store, token string) (i Invite, err error) {
+	err = s.Update(nobody, func(r *offline.Records) error {
+		err := read(r, token, &i)
+		if err == nil {
+			r.Delete("invite", token)
+		}
+		return err
+	})
+	return i, err
+}
+
+func giveBack(s *offline.Store, token string, i Invite) error {
+	b, err := json.Marshal(i)
+	if err != nil {
+		return err
+	}
+	return s.Update(nobody, func(r *offline.Records) error {
+		r.Put("invite", token, b)
+		return nil
+	})
+}
+
+// reserved says whether a name is kept for somebody who is invited.
+func reserved(s *offline.Store, user string, now time.Time) (yes bool) {
+	err := s.View(nobody, func(r *offline.Records) error {
+		r.Each("invite", func(_ string, v []byte) bool {
+			var i Invite
+			yes = json.Unmarshal(v, &i) == nil && i.User == user && !i.over(now)
+			return !yes
+		})
+		return nil
+	})
+	return yes || err != nil
+}
+
+// Spend uses up the invitation by which somebody asks to see owner's presence
+// (XEP-0379 §3.5); false: it is none of his, and the request is as any other.
+func (d *Door) Spend(owner, token string) bool {
+	i, err := find(d.store, token)
+	if err != nil || i.By != owner || i.over(d.s.Now()) {
+		return false
+	}
+	_, err = take(d.store, token)
+	return err == nil
+}
