@@ -228,7 +228,7 @@ func (s *Server) tellLost() error {
 		}
 		x := s.newSession(xmpp.JID{Local: user, Domain: s.domain.Domain, Resource: resource}, "r:"+resource, false)
 		x.presence, x.seen = xmpp.El(xmpp.NSClient, "presence", "from", x.jid.String()), string(v)
-		x.showTo(strings.Fields(x.seen))
+		x.showTo(strings.Split(x.seen, "\n")) // a nick in a room may have spaces
 		lost = append(lost, x)
 	})
 	for _, x := range lost {

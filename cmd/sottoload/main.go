@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command sottoload measures servers: idle sessions, messages between people
-// who are there, durable mail for people who are away, drains and log-ins. It
-// starts sottod, Prosody and ejabberd itself, one after the other, with TLS on
-// and without rate limits, and prints ratios.
+// who are there, durable mail for people who are away, drains, log-ins and a
+// full room. It starts sottod, Prosody and ejabberd itself, one after the
+// other, with TLS on and without rate limits, and prints ratios.
 //
 // Spec:     RFC 6120, XEP-0198; open ports are loopback only.
 // Runs:     one goroutine per simulated device.
@@ -26,7 +26,7 @@ import (
 type commands struct {
 	Servers  string        `help:"Which servers to measure." default:"sottod,prosody,ejabberd"`
 	Sottod   string        `help:"The sottod binary." default:"bin/sottod" type:"path"`
-	Figures  string        `help:"Which figures to measure." default:"login,idle,chat,offline,drain"`
+	Figures  string        `help:"Which figures to measure." default:"login,idle,chat,offline,drain,room"`
 	Sessions int           `help:"Idle sessions." default:"8000"`
 	Pairs    int           `help:"Talking pairs." default:"50"`
 	Messages int           `help:"Messages for chat and offline." default:"20000"`
@@ -53,7 +53,7 @@ var measures = []struct {
 	run  func(ctx context.Context, c *commands, p *peer) ([]figure, error)
 }{
 	{"login", measureLogin}, {"idle", measureIdle}, {"chat", measureChat},
-	{"offline", measureOffline}, {"drain", measureDrain},
+	{"offline", measureOffline}, {"drain", measureDrain}, {"room", measureRoom},
 }
 
 // A figure is one measured number of one server.

@@ -212,6 +212,7 @@ smacks_max_queue_size = 1000
 log = { warn = "DIR/prosody.log" }
 VirtualHost "DOMAIN"
 ssl = { certificate = "DIR/crt.pem", key = "DIR/key.pem" }
+Component "rooms.DOMAIN" "muc"
 `)
 	if err := p.write("prosody.cfg.lua", []byte(conf)); err != nil {
 		return err
@@ -250,6 +251,7 @@ modules:
   mod_stream_mgmt: {max_ack_queue: 100000, resend_on_timeout: if_offline}
   mod_carboncopy: {}
   mod_pubsub: {plugins: [flat, pep]}
+  mod_muc: {host: rooms.DOMAIN, max_users: 1000, default_room_options: {max_users: 1000}}
 shaper_rules:
   all_messages: infinity
   max_user_sessions: infinity

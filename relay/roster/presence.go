@@ -286,6 +286,9 @@ func (r *roster) gone(x *relay.Session) {
 // tellDirected ends directed presence: each is told once (§4.6.3).
 func (r *roster) tellDirected(x *relay.Session, p *xmpp.Element) {
 	for _, to := range x.Directed() {
+		if !r.s.Local(to) {
+			continue // a host looks after its own
+		}
 		x.Direct(to, false)
 		for _, y := range r.s.Sessions(to.Local) {
 			if to.Resource == "" && y.Available() || y.JID() == to {
