@@ -91,6 +91,9 @@ func (c *teller) live(s *Store, life int) {
 func (c *teller) put(s *Store, i int) (m *Mail, safe bool) {
 	m = mail(i)
 	m.Body = []byte(fmt.Sprintf("<message>%d %s</message>", i, strings.Repeat("x", 100*(i%7))))
+	if i%3 > 0 {
+		m.Archive, m.Kept = fmt.Sprint("id-", i), true
+	}
 	c.say("put %d", i)
 	k, err := s.Put("bob", []string{"phone", "laptop"}, m, false)
 	if err != nil {
@@ -198,6 +201,9 @@ func (k *tale) compare(s *Store) error {
 			return fmt.Errorf("%s: %w", device, err)
 		}
 	}
+	if err := k.history(s); err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
 	got := -1
 	err := s.View("bob", func(r *Records) error {
 		if b := r.Get("kind", "key"); b != nil {
@@ -220,6 +226,31 @@ func (k *tale) compare(s *Store) error {
 	case <-time.After(10 * time.Second):
 		return errors.New("the store hangs")
 	}
+}
+
+// history compares the history: what was safe is there, once, acked or not.
+func (k *tale) history(s *Store) error {
+	r, err := s.History("bob", Find{Max: 1000})
+	if err != nil || !r.Complete || r.Count != len(r.Mail) {
+		return fmt.Errorf("%d of %d can be read, complete %v: %w", len(r.Mail), r.Count, r.Complete, err)
+	}
+	there, last := map[int]bool{}, -1
+	for _, m := range r.Mail {
+		i, _ := strconv.Atoi(m.ID)
+		switch {
+		case i <= last:
+			return fmt.Errorf("%d behind %d", i, last)
+		case i%3 == 0 || !k.put[i] || k.refused[i] && !k.safe[i]:
+			return fmt.Errorf("%d was never taken", i)
+		}
+		there[i], last = true, i
+	}
+	for i := range k.safe {
+		if i%3 > 0 && !there[i] {
+			return fmt.Errorf("%d was safe and is lost", i)
+		}
+	}
+	return nil
 }
 
 func (k *tale) box(s *Store, device string) error {

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"math"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -276,6 +277,20 @@ func (h *haul) applyNotes(tx *bbolt.Tx) error {
 	return nil
 }
 
+// disownWeek drops a week whose key was wiped: the commit that began it failed
+// half way, and the senders were told so.
+func (sh *shard) disownWeek(w week) {
+	if key, err := sh.keys.read(w.slot); err != nil || key != [keySize]byte{} {
+		return // a slot that is cut off is damage, and reported when the week is read
+	}
+	sh.s.opt.Log.Warn("history of a failed commit dropped", "n", w.count)
+	sh.jobs = append(sh.jobs, &job{patient: true, done: make(chan struct{}), do: func(tx *bbolt.Tx) error {
+		_, err := unwrite(tx, place{w.acct, w.first}, math.MaxInt, func(n uint32) bool { return n == w.n })
+		return errors.Join(err, tx.Bucket(weeks).Delete(w.name()))
+	}})
+	sh.wake(0)
+}
+
 // EraseHistory erases all of an owner's history.
 func (s *Store) EraseHistory(owner string) error {
 	sh, acct, err := s.of(owner)
@@ -338,22 +353,27 @@ func (sh *shard) trim(acct id) error {
 }
 
 func trimSome(tx *bbolt.Tx, acct id) (n int, err error) {
-	b := tx.Bucket(notes)
-	if b == nil {
-		return 0, nil
-	}
 	first := ^uint32(0)
 	if err := eachWeek(tx, acct[:], func(_ id, w week) { first = min(first, w.n) }); err != nil {
 		return 0, err
 	}
+	return unwrite(tx, place{acct, 0}, trimMost, func(week uint32) bool { return week < first })
+}
+
+// unwrite takes notes off the disk, from one on, as long as their week is one to go.
+func unwrite(tx *bbolt.Tx, from place, most int, goes func(week uint32) bool) (n int, err error) {
+	b, acct := tx.Bucket(notes), from.acct
+	if b == nil {
+		return 0, nil
+	}
 	var ids, withs, keys [][]byte
 	c := b.Cursor()
-	for k, v := c.Seek(acct[:]); k != nil && bytes.HasPrefix(k, acct[:]) && len(keys) < trimMost; k, v = c.Next() {
+	for k, v := c.Seek(from.key()); k != nil && bytes.HasPrefix(k, acct[:]) && len(keys) < most; k, v = c.Next() {
 		if len(v) < noteHeadLen {
 			return 0, ErrCorrupt
 		}
 		w := week{acct: acct, n: binary.BigEndian.Uint32(v)}
-		if w.n >= first {
+		if !goes(w.n) {
 			break
 		}
 		keys = append(keys, bytes.Clone(k))

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"go.etcd.io/bbolt"
 )
 
 // noted is a message of a history, i minutes after the start.
@@ -170,6 +172,37 @@ func TestHistoryTwin(t *testing.T) {
 	keep(t, s, "bob", noted(2, now, "a@x"))
 	if got := history(t, s, "bob", Find{}); ids(got) != "1 2 " || got.Count != 2 {
 		t.Fatal(ids(got), got.Count)
+	}
+}
+
+// A message and its place in the history cost one commit, so one sync.
+func TestHistoryOneCommit(t *testing.T) {
+	s := withBob(t, t.TempDir(), quiet)
+	defer s.Close()
+	put := func(i int) {
+		m := mail(i)
+		m.Archive, m.Kept = fmt.Sprintf("id-%d", i), true
+		k, err := s.Put("bob", []string{"phone"}, m, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wait(t, k)
+	}
+	commits := func() (n int) {
+		sh, _, _ := s.of("bob")
+		err := sh.db.View(func(tx *bbolt.Tx) error { n = tx.ID(); return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	put(0) // reserves numbers in a commit of its own
+	before := commits()
+	for i := range 10 {
+		put(i + 1)
+	}
+	if n := commits() - before; n != 10 {
+		t.Fatal(n, "commits for 10 messages")
 	}
 }
 

@@ -183,6 +183,7 @@ func checkPages(db *bbolt.DB) error {
 // load reads which mail waits for whom; the mail itself stays on disk.
 func (sh *shard) load() error {
 	used := map[uint32]bool{}
+	var all []week
 	err := sh.db.View(func(tx *bbolt.Tx) error {
 		err := tx.Bucket(bodies).ForEach(func(k, v []byte) error {
 			if len(k) != 24 || len(v) < 4 {
@@ -196,7 +197,7 @@ func (sh *shard) load() error {
 		if err != nil {
 			return err
 		}
-		if err := eachWeek(tx, nil, func(_ id, w week) { used[w.slot] = true }); err != nil {
+		if err := eachWeek(tx, nil, func(_ id, w week) { used[w.slot], all = true, append(all, w) }); err != nil {
 			return err
 		}
 		return tx.Bucket(refs).ForEach(sh.loadRef)
@@ -205,6 +206,9 @@ func (sh *shard) load() error {
 		return err
 	}
 	sh.keys.claim(used)
+	for _, w := range all {
+		sh.disownWeek(w)
+	}
 	return sh.disown()
 }
 

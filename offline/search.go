@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -166,6 +167,7 @@ func (s *Store) History(owner string, f Find) (r Found, err error) {
 			err = fmt.Errorf("%w: %v", ErrCorrupt, p)
 		}
 	}()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	sh.settleNotes(acct)
 	if keep := s.opt.KeepHistory; keep > 0 { // what is not yet erased is gone already
 		if old := s.opt.Now().Add(-keep); f.Start.Before(old) {
@@ -219,7 +221,7 @@ func (sh *shard) shelf(tx *bbolt.Tx, acct id) (*shelf, error) {
 	for i := range l.weeks {
 		w := &l.weeks[i]
 		if w.key, err = sh.keys.read(w.slot); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("key of a week: %w", err)
 		}
 	}
 	return l, nil

@@ -120,3 +120,23 @@ func TestWaitingIsBounded(t *testing.T) {
 		f.From = got.Last
 	}
 }
+
+// BenchmarkWaitingPage reads the last 50 of 20,000 messages that wait.
+func BenchmarkWaitingPage(b *testing.B) {
+	s := withBob(b, b.TempDir(), quiet)
+	defer s.Close()
+	var last *Ticket
+	for i := range 20_000 {
+		k, err := s.Put("bob", []string{"phone"}, inArchive(i, ""), false)
+		if err != nil {
+			b.Fatal(err)
+		}
+		last = k
+	}
+	wait(b, last)
+	for b.Loop() {
+		if got := theArchive(b, s, "phone", Find{Max: 50, Last: true}); len(got.Mail) != 50 {
+			b.Fatal(len(got.Mail))
+		}
+	}
+}

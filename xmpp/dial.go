@@ -42,6 +42,7 @@ type Welcome struct {
 	Token        *Token // for the next login; nil: the old one stays good
 	TokenRefused bool   // the one that was used is not good any more
 	Features     *Element
+	Bound        *Element // of Bind 2; nil: there was none (XEP-0386 §4)
 }
 
 // A dialer drives the client's end to stanzas.

@@ -297,13 +297,14 @@ func (d *dialer) taken(el *Element) error {
 		return err
 	}
 	d.c.jid = who
-	if sm := el.Child(NSBind2, "bound").Child(NSSM, "enabled"); sm != nil {
+	d.w.Bound = el.Child(NSBind2, "bound").Clone()
+	if sm := d.w.Bound.Child(NSSM, "enabled"); sm != nil {
 		d.w.SMID = sm.Get("id")
 	}
 	if err := d.readFeatures(); err != nil {
 		return err
 	}
-	if el.Child(NSBind2, "bound") == nil {
+	if d.w.Bound == nil {
 		return d.bindOne()
 	}
 	return nil

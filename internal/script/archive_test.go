@@ -32,6 +32,21 @@ func (p *play) seed(n, size int) {
 	}
 }
 
+// TestArchiveBound: who binds is told where the archive begins and ends, so that
+// nothing is missed between it and what comes (XEP-0386 §4, XEP-0313 §6.3).
+func TestArchiveBound(t *testing.T) {
+	p := newPlay(t)
+	p.act("keep")
+	for n, want := range []string{"<metadata xmlns='urn:xmpp:mam:2'/>",
+		"<metadata xmlns='urn:xmpp:mam:2'><start id='archive-m0' timestamp='*'/><end id='archive-m2' timestamp='*'/></metadata>"} {
+		p.act("login bob/b agent")
+		if got := p.actor("bob/b").w.Bound.Child(xmpp.NSMAM, "metadata"); got == nil || !p.matches(parse(want), got) {
+			t.Fatalf("%d: %s", n, p.actor("bob/b").w.Bound.Bytes())
+		}
+		p.seed(3, 10)
+	}
+}
+
 // TestArchivePages: a page is bounded in bytes, whatever is asked for; paging
 // on gives each message once (XEP-0313 §4.3.1). Who asks without end and acks
 // nothing is told to wait; his session lives (DESIGN §1 P5).
