@@ -22,7 +22,7 @@ func FuzzStream(f *testing.F) {
 		"<message to='b@c' xml:lang='de'><body>a &amp; b</body></message> <presence/>",
 		"<iq type='get' id='1'><h:q h:a='1'/></iq></stream:stream>", "<a><![CDATA[x]]>y</a><b/>", "<a b=\"c'\"/><!-- -->",
 		"<p:iq xmlns:p='jabber:client'><p:x/><y xmlns='u'><z xmlns=''/></y></p:iq>", "<message to='@'/><presence/>",
-		"<message><x xmlns='u' xmlns:p='q' p:a='1'/></message>\r\n<a>\r\n&#x41;</a>",
+		"<message><x xml:lang='en' xmlns:p='q' p:a='1'/></message>", "<message><x xmlns='u' xmlns:p='q' p:a='1'/></message>\r\n<a>\r\n&#x41;</a>",
 	} {
 		f.Add([]byte(s))
 	}

@@ -265,7 +265,8 @@ func (s *scan) names(b []byte, depth int, head *Header) error {
 // prefixed checks the attribute i, which has a prefix.
 func (s *scan) prefixed(b []byte, depth, i int, head *Header) error {
 	attrs := s.tag.attrs
-	if string(b[attrs[i].name.from:attrs[i].colon]) == "xml" {
+	own := func(p []byte) bool { return string(p) == "xmlns" || string(p) == "xml" } // nobody else's namespace
+	if own(b[attrs[i].name.from:attrs[i].colon]) {
 		return nil
 	}
 	uri, local, _, err := s.resolve(b, depth, attrs[i].name, attrs[i].colon, head)
@@ -273,7 +274,7 @@ func (s *scan) prefixed(b []byte, depth, i int, head *Header) error {
 		return err
 	}
 	for j := range i {
-		if attrs[j].colon < 0 || string(b[attrs[j].name.from:attrs[j].colon]) == "xmlns" {
+		if attrs[j].colon < 0 || own(b[attrs[j].name.from:attrs[j].colon]) {
 			continue
 		}
 		u, l, _, err := s.resolve(b, depth, attrs[j].name, attrs[j].colon, head)

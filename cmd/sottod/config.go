@@ -27,7 +27,7 @@ type Config struct {
 	Data      string   `toml:"data" doc:"Folder with everything durable. Back this up, nothing else."`
 	Listen    []string `toml:"listen" doc:"Addresses for clients that begin with STARTTLS."`
 	ListenTLS []string `toml:"listen_tls" doc:"Addresses for clients with TLS from the first byte."`
-	HTTPS     []string `toml:"listen_https" doc:"Addresses for WebSockets and all else that is HTTPS; clients that ask for xmpp-client by ALPN get a stream. None: it is off, but sottod dev without a file opens 127.0.0.1:5443."`
+	HTTPS     []string `toml:"listen_https" doc:"Addresses for WebSockets, BOSH, files and all else that is HTTPS; clients that ask for xmpp-client by ALPN get a stream. None: it is off, but sottod dev without a file opens 127.0.0.1:5443."`
 	URL       string   `toml:"url" doc:"How clients reach listen_https, as https://chat.example. Empty: the domain, and the port of the first address."`
 	Cert      string   `toml:"cert" doc:"Certificate chain, PEM. Empty: a local authority makes one in the data folder."`
 	Key       string   `toml:"key" doc:"Private key of the certificate, PEM."`

@@ -77,7 +77,7 @@ Or log in with any XMPP client that speaks OMEMO (Gajim, Dino, profanity, ...):
 	for _, row := range []struct {
 		all  []string
 		what string
-	}{{s.conf.Listen, "STARTTLS"}, {s.conf.ListenTLS, "TLS from the first byte"}, {s.conf.HTTPS, "HTTPS: WebSocket at /ws"}} {
+	}{{s.conf.Listen, "STARTTLS"}, {s.conf.ListenTLS, "TLS from the first byte"}, {s.conf.HTTPS, "HTTPS: WebSocket at /ws, BOSH at /http-bind"}} {
 		if len(row.all) > 0 {
 			fmt.Printf("    server    %s (%s)\n", strings.Join(row.all, ", "), row.what)
 		}

@@ -54,7 +54,7 @@ type purse struct{ owner, class string }
 
 type kept struct {
 	purse
-	size    int64
+	cost    int64
 	expires time.Time
 }
 
@@ -92,11 +92,16 @@ func New(dir string, seal cipher.AEAD, log *slog.Logger) (*Folder, error) {
 
 func (f *Folder) path(name string) string { return filepath.Join(f.dir, name) }
 
+// least is what a file counts at least: very many small ones are a load, too.
+const least = 64 << 10
+
+func (h *Head) cost() int64 { return max(h.Size, least) }
+
 // keep notes a file; f.mu is held, or nobody else has f yet.
 func (f *Folder) keep(name string, h Head) {
 	p := purse{h.Owner, h.Class}
-	f.kept[name] = kept{p, h.Size, h.Expires}
-	f.used[p] += h.Size
+	f.kept[name] = kept{p, h.cost(), h.Expires}
+	f.used[p] += h.cost()
 }
 
 // Hidden is the name under which the file with an id is kept: the folder does
@@ -118,10 +123,10 @@ func (f *Folder) Reserve(h Head, quota int64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := purse{h.Owner, h.Class}
-	if h.Size > quota-f.used[p] {
+	if h.cost() > quota-f.used[p] {
 		return ErrQuota
 	}
-	f.used[p] += h.Size
+	f.used[p] += h.cost()
 	return nil
 }
 
@@ -129,7 +134,7 @@ func (f *Folder) Reserve(h Head, quota int64) error {
 func (f *Folder) Release(h Head) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.spend(purse{h.Owner, h.Class}, -h.Size)
+	f.spend(purse{h.Owner, h.Class}, -h.cost())
 }
 
 func (f *Folder) spend(p purse, n int64) {
@@ -176,7 +181,7 @@ func (f *Folder) Write(id string, h Head, r io.Reader) (err error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.spend(purse{h.Owner, h.Class}, -h.Size)
+	f.spend(purse{h.Owner, h.Class}, -h.cost())
 	f.keep(name, h)
 	return nil
 }
@@ -240,14 +245,14 @@ func (f *Folder) erase(name string) error {
 	k, ok := f.kept[name]
 	if ok {
 		delete(f.kept, name)
-		f.spend(k.purse, -k.size)
+		f.spend(k.purse, -k.cost)
 	}
 	f.mu.Unlock()
 	if err := os.Remove(f.path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		if ok { // try again at the next sweep
 			f.mu.Lock()
 			f.kept[name] = k
-			f.used[k.purse] += k.size
+			f.used[k.purse] += k.cost
 			f.mu.Unlock()
 		}
 		return err

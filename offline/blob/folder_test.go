@@ -41,7 +41,7 @@ func open(t *testing.T, dir string) *Folder {
 func put(t *testing.T, f *Folder, id string, b []byte) {
 	t.Helper()
 	h := Head{Owner: "alice", Name: "a", Size: int64(len(b)), Expires: now.Add(time.Hour)}
-	if err := f.Reserve(h, 1000); err != nil {
+	if err := f.Reserve(h, 3*least); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Write(id, h, bytes.NewReader(b)); err != nil {
@@ -74,7 +74,7 @@ func TestFolderReopens(t *testing.T) {
 	if _, err := os.Stat(f.path("x" + half)); !errors.Is(err, os.ErrNotExist) {
 		t.Fatal("half a file stays", err)
 	}
-	if err := f.Reserve(Head{Owner: "alice", Size: 996}, 1000); !errors.Is(err, ErrQuota) {
+	if err := f.Reserve(Head{Owner: "alice", Size: 2*least + 1}, 3*least); !errors.Is(err, ErrQuota) {
 		t.Fatal("the quota is forgotten:", err)
 	}
 	if n, err := f.Sweep(now.Add(2 * time.Hour)); n != 1 || err != nil {
@@ -83,7 +83,7 @@ func TestFolderReopens(t *testing.T) {
 	if d, err := os.ReadDir(dir); err != nil || len(d) != 0 {
 		t.Fatal("it is still there:", d, err)
 	}
-	if err := f.Reserve(Head{Owner: "alice", Size: 1000}, 1000); err != nil {
+	if err := f.Reserve(Head{Owner: "alice", Size: 3 * least}, 3*least); err != nil {
 		t.Fatal("its room is not given back:", err)
 	}
 }

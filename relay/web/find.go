@@ -19,7 +19,7 @@ type link struct {
 
 func links(s *relay.Server) []link {
 	ws := "wss" + strings.TrimPrefix(s.URL(), "https") + "/ws"
-	return []link{{"urn:xmpp:alt-connections:websocket", ws}}
+	return []link{{"urn:xmpp:alt-connections:websocket", ws}, {"urn:xmpp:alt-connections:xbosh", s.URL() + "/http-bind"}}
 }
 
 // hostMeta is an XRD document (XEP-0156 §3.2); any page of any site may read

@@ -35,6 +35,7 @@ func Add(s *relay.Server) {
 	s.HandleHTTP("/.well-known/host-meta", hostMeta(s))
 	s.HandleHTTP("/.well-known/host-meta.json", hostMetaJSON(s))
 	s.HandleHTTP("/ws", socket)
+	s.HandleHTTP("/http-bind", newBosh(s).serve)
 }
 
 // Serve shares a port between HTTP and streams: a client that negotiates

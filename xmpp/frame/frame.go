@@ -86,6 +86,12 @@ const close = "<close xmlns='" + NS + "'/>"
 // IsClose says whether a frame from Out ends the stream.
 func IsClose(f []byte) bool { return string(f) == close }
 
+// IsOpen says whether a frame from Out begins a stream.
+func IsOpen(f []byte) bool { return bytes.HasPrefix(f, []byte("<open xmlns='"+NS+"'")) }
+
+// IsError says whether a frame from Out is a stream error.
+func IsError(f []byte) bool { return bytes.HasPrefix(f, []byte("<stream:error")) }
+
 var ours = xmpp.Limits{Depth: 1 << 10, Attrs: 1 << 10, NSDecls: 1 << 16}
 
 // cut takes the first frame; nil: nothing is said for these bytes.
