@@ -331,3 +331,25 @@ func (x *Session) elsewhere(st *xmpp.Stanza) error {
 	}
 	return xmpp.Refuse(xmpp.Cancel, xmpp.RemoteServerNotFound) // RFC 6120 §10.4
 }
+
+// A Command is something that people do by forms (XEP-0050). Run gets what was
+// filled in, nil at first, and gives the next form or, when done, what came of
+// it. Nothing is remembered between the steps.
+type Command struct {
+	Node, Name string
+	May        func(r *Request) bool // nil: all people here
+	Run        func(r *Request, form *xmpp.Element) (answer *xmpp.Element, done bool, err error)
+}
+
+// Command adds one to the server.
+func (s *Server) Command(c Command) { s.commands = append(s.commands, c) }
+
+// Commands are those that the asker may use.
+func (s *Server) Commands(r *Request) (all []Command) {
+	for _, c := range s.commands {
+		if c.May == nil || c.May(r) {
+			all = append(all, c)
+		}
+	}
+	return all
+}

@@ -57,6 +57,7 @@ type Server struct {
 	http     *http.ServeMux
 
 	published []func(user, node string)
+	commands  []Command
 
 	// Befriend makes two people here contacts of each other (RFC 6121 §3).
 	Befriend func(a, b string)

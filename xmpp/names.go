@@ -187,6 +187,7 @@ const (
 	NSValidate   = "http://jabber.org/protocol/xdata-validate"
 	NSPolicy     = "urn:xmpp:data-policy:0"
 	NSRegister   = "jabber:iq:register"
+	NSCommands   = "http://jabber.org/protocol/commands"
 	NSRegToken   = "urn:xmpp:ibr-token:0"
 	NSPars       = "urn:xmpp:pars:0"
 	NSRegFeature = "http://jabber.org/features/iq-register"

@@ -33,7 +33,7 @@ type Config struct {
 	Key       string   `toml:"key" doc:"Private key of the certificate, PEM."`
 	E2E       string   `toml:"e2e" doc:"required: only end-to-end encrypted messages are taken. optional: readable ones, too."`
 	Register  bool     `toml:"register" doc:"Let anybody who can connect make an account (XEP-0077)."`
-	Invites   bool     `toml:"invites" doc:"Let people with an invitation make an account (sottod invite, XEP-0445)."`
+	Invites   string   `toml:"invites" doc:"Whose invitations let somebody make an account (XEP-0445). operator: yours, by sottod invite. people: those of everybody here, too. no: nobody's."`
 	Mode      string   `toml:"mode" doc:"forget: a message is erased when every device of its receiver has it. keep: all messages of every account stay, for their owner to read (XEP-0313)."`
 	History   string   `toml:"keep_history" doc:"With mode = keep, how long messages stay, as 8760h. 0s: for ever."`
 	KeepMail  string   `toml:"keep_mail" doc:"How long an undelivered message waits, as 720h. Then the sender is told and it is deleted."`
@@ -57,7 +57,7 @@ type Config struct {
 func defaults() Config {
 	return Config{
 		Domain: "localhost", Data: "data", Listen: []string{"127.0.0.1:5222"}, ListenTLS: []string{"127.0.0.1:5223"},
-		E2E: "required", Invites: true, Mode: "forget", History: "0s", KeepMail: "720h", Resume: "10m", Words: 60,
+		E2E: "required", Invites: "operator", Mode: "forget", History: "0s", KeepMail: "720h", Resume: "10m", Words: 60,
 		KeepFiles: "720h", FileMax: 100, FileQuota: 1024,
 		Strangers: 4096, PerSource: 256, LoginTime: "30s", Trusted: []string{"127.0.0.0/8", "::1/128"}, LogLevel: "info",
 	}
@@ -97,6 +97,9 @@ func (c *Config) check() error {
 	}
 	if d, err := time.ParseDuration(c.History); err != nil || d < 0 {
 		return fmt.Errorf("keep_history is %q; write a time like 8760h, or 0s for ever", c.History)
+	}
+	if c.Invites != "operator" && c.Invites != "people" && c.Invites != "no" {
+		return fmt.Errorf("invites is %q; take operator, people or no", c.Invites)
 	}
 	if (c.Cert == "") != (c.Key == "") {
 		return errors.New("cert and key belong together; give both or none")

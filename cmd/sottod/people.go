@@ -66,14 +66,7 @@ func inviteLines(o *order, st *offline.Store) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	link := "xmpp:" + o.Domain + "?register;preauth=" + token
-	switch {
-	case o.By != "":
-		link = "xmpp:" + o.By + "@" + o.Domain + "?roster;preauth=" + token + ";ibr=y"
-	case o.User != "":
-		link = "xmpp:" + o.User + "@" + o.Domain + "?register;preauth=" + token
-	}
-	return []string{link, "It is good for one account, until " + i.Until.UTC().Format("2006-01-02 15:04") + " UTC."}, nil
+	return []string{account.Link(i, token, o.Domain), "It is good for one account, until " + i.Until.UTC().Format("2006-01-02 15:04") + " UTC."}, nil
 }
 
 // reportLines lists what people reported when they blocked somebody.

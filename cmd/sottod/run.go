@@ -73,8 +73,9 @@ func (s *server) build() error {
 		URL: s.conf.webURL(), Keep: s.conf.Mode == "keep", History: history,
 	}
 	var door *account.Door
-	if s.conf.Register || s.conf.Invites {
+	if s.conf.Register || s.conf.Invites != "no" {
 		door = account.NewDoor(s.store, s.conf.Register)
+		door.Guest = s.conf.Invites == "people"
 		o.Door = door.Door()
 	}
 	if s.relay, err = relay.New(o); err != nil {

@@ -159,6 +159,7 @@ XEP-0033 1.2.1 Extended Stanza Addressing
 XEP-0045 1.35.5 Multi-User Chat
 XEP-0048 1.2 Bookmarks
 XEP-0049 1.2 Private XML Storage
+XEP-0050 1.3.0 Ad-Hoc Commands
 XEP-0054 1.3.0 vcard-temp
 XEP-0059 1.0 Result Set Management
 XEP-0060 1.30.0 Publish-Subscribe

@@ -82,6 +82,12 @@ func refusal(err error) *xmpp.StanzaError {
 func Add(s *relay.Server, d *Door) {
 	d.s = s
 	s.Invited = d.Spend
+	s.Command(relay.Command{Node: "urn:xmpp:invite#invite", Name: "Invite somebody", Run: d.invite})
+	s.OnDelete(func(user string) {
+		if err := forget(d.store, user); err != nil {
+			s.Log().Error("invitations of an account that ends", "err", err)
+		}
+	})
 	s.Disco(relay.OnServer, xmpp.NSRegister)
 	s.HandleIQ(xmpp.NSRegister, "query", func(r *relay.Request) (*xmpp.Element, error) {
 		if !r.ToServer() && !r.Own() {

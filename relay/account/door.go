@@ -16,6 +16,7 @@ import (
 type Door struct {
 	store *offline.Store
 	open  bool
+	Guest bool          // who is invited by people here, and not by the operator, gets an account, too
 	s     *relay.Server // set by Add
 }
 

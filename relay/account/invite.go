@@ -9,6 +9,7 @@ import (
 
 	"sotto/offline"
 	"sotto/relay"
+	"sotto/xmpp"
 )
 
 // An Invite lets somebody in, once.
@@ -142,4 +143,55 @@ func (d *Door) Spend(owner, token string) bool {
 	}
 	_, err = take(d.store, token)
 	return err == nil
+}
+
+// forget takes back what somebody invites to who is leaving.
+func forget(s *offline.Store, user string) error {
+	return s.Update(nobody, func(r *offline.Records) error {
+		r.Each("invite", func(token string, v []byte) bool {
+			var i Invite
+			if json.Unmarshal(v, &i) == nil && i.By == user {
+				r.Delete("invite", token)
+			}
+			return true
+		})
+		return nil
+	})
+}
+
+// life is how long what people invite to is good.
+const life = 7 * 24 * time.Hour
+
+// invite is XEP-0401 §5.1.
+func (d *Door) invite(r *relay.Request, _ *xmpp.Element) (*xmpp.Element, bool, error) {
+	now := d.s.Now()
+	i := Invite{By: r.From.Local, Account: d.open || d.Guest, Until: now.Add(life)}
+	token, err := NewInvite(d.store, i, now)
+	if errors.Is(err, ErrInvites) {
+		return nil, false, xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say(err.Error())
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	x := xmpp.El(xmpp.NSData, "x", "type", "result")
+	field := func(name, typ, value string) {
+		x.Add(xmpp.El(xmpp.NSData, "field", "var", name, "type", typ).Add(xmpp.El(xmpp.NSData, "value").WithText(value)))
+	}
+	field("FORM_TYPE", "hidden", "urn:xmpp:invite#invitation")
+	field("uri", "text-single", Link(i, token, d.s.Domain()))
+	field("expire", "text-single", i.Until.UTC().Format("2006-01-02T15:04:05Z"))
+	return x, true, nil
+}
+
+// Link is what is handed on (XEP-0445 §2, XEP-0379 §3.2).
+func Link(i Invite, token, domain string) string {
+	switch {
+	case i.By != "" && i.Account:
+		return "xmpp:" + i.By + "@" + domain + "?roster;preauth=" + token + ";ibr=y"
+	case i.By != "":
+		return "xmpp:" + i.By + "@" + domain + "?roster;preauth=" + token
+	case i.User != "":
+		return "xmpp:" + i.User + "@" + domain + "?register;preauth=" + token
+	}
+	return "xmpp:" + domain + "?register;preauth=" + token
 }

@@ -8,6 +8,7 @@ import (
 	"sotto/relay/archive"
 	"sotto/relay/block"
 	"sotto/relay/budget"
+	"sotto/relay/command"
 	"sotto/relay/device"
 	"sotto/relay/fast"
 	"sotto/relay/info"
@@ -37,6 +38,7 @@ func Add(s *relay.Server, o Options) error {
 	block.Add(s)
 	fast.Add(s)
 	device.Add(s)
+	command.Add(s)
 	pep.Add(s)
 	web.Add(s)
 	upload.Add(s, o.Upload)

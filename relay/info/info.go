@@ -97,10 +97,28 @@ func (i *info) disco(r *relay.Request) (*xmpp.Element, error) {
 		return nil, err
 	}
 	w, n := i.where(r), r.Payload.Get("node")
+	if c := i.command(r, n); c != nil { // XEP-0050 §2.3
+		return xmpp.El(xmpp.NSDiscoInfo, "query", "node", n).Add(
+			xmpp.El(xmpp.NSDiscoInfo, "identity", "category", "automation", "type", "command-node", "name", c.Name),
+			xmpp.El(xmpp.NSDiscoInfo, "feature", "var", xmpp.NSCommands), xmpp.El(xmpp.NSDiscoInfo, "feature", "var", xmpp.NSData)), nil
+	}
 	if n != "" && (w != relay.OnServer || n != node+"#"+i.hash()) {
 		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound) // XEP-0030 §3.2
 	}
 	return i.describe(w).Set("node", n), nil
+}
+
+// command is the one of that name that the asker may use.
+func (i *info) command(r *relay.Request, node string) *relay.Command {
+	if node == "" || i.where(r) != relay.OnServer {
+		return nil
+	}
+	for _, c := range i.s.Commands(r) {
+		if c.Node == node {
+			return &c
+		}
+	}
+	return nil
 }
 
 func (i *info) describe(w relay.Where) *xmpp.Element {
@@ -131,7 +149,12 @@ func (i *info) items(r *relay.Request) (*xmpp.Element, error) {
 		return nil, err
 	}
 	q := xmpp.El(xmpp.NSDiscoItems, "query", "node", r.Payload.Get("node"))
-	if r.Payload.Get("node") != "" {
+	if n := r.Payload.Get("node"); n == xmpp.NSCommands && i.where(r) == relay.OnServer { // XEP-0050 §2.2
+		for _, c := range i.s.Commands(r) {
+			q.Add(xmpp.El(xmpp.NSDiscoItems, "item", "jid", i.s.Domain(), "node", c.Node, "name", c.Name))
+		}
+		return q, nil
+	} else if n != "" {
 		return q, nil
 	}
 	if i.where(r) == relay.OnServer {
