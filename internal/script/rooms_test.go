@@ -4,8 +4,10 @@ package script
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 )
 
 const (
@@ -62,4 +64,86 @@ func TestRoomBounds(t *testing.T) {
 	p.act("alice/a > <iq type='set' id='rm'><query xmlns='jabber:iq:register'><remove/></query></iq>\nalice/a < <iq type='result' id='rm'/>")
 	p.act("login bob/b\nbob/b > <iq type='get' id='i' to='r0@rooms.localhost'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>")
 	p.act("bob/b < <iq type='error' id='i'><error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>")
+}
+
+// nonsense writes stanzas of the words of rooms in no order that makes sense.
+type nonsense struct{ *rand.Rand }
+
+func (n nonsense) of(l ...string) string { return l[n.IntN(len(l))] }
+
+func (n nonsense) element(depth int) string {
+	name := n.of("x", "query", "item", "invite", "decline", "destroy", "history", "password", "subject", "body", "reason",
+		"actor", "field", "value", "vCard", "moderate", "retract", "remove", "status", "delay", "stanza-id", "occupant-id", "ping")
+	ns := n.of("", "", "http://jabber.org/protocol/muc", "http://jabber.org/protocol/muc#user", "http://jabber.org/protocol/muc#admin",
+		"http://jabber.org/protocol/muc#owner", "jabber:x:data", "jabber:iq:register", "http://jabber.org/protocol/disco#info",
+		"http://jabber.org/protocol/disco#items", "vcard-temp", "urn:xmpp:ping", "urn:xmpp:message-moderate:1", "urn:xmpp:message-retract:1",
+		"urn:xmpp:sid:0", "urn:xmpp:occupant-id:0", "urn:xmpp:delay")
+	var b strings.Builder
+	b.WriteString("<" + name)
+	if ns != "" {
+		b.WriteString(" xmlns='" + ns + "'")
+	}
+	for _, a := range []string{"role", "affiliation", "nick", "jid", "to", "type", "var", "id", "node", "by", "maxstanzas"} {
+		if n.IntN(3) == 0 {
+			b.WriteString(" " + a + "='" + n.of("", "none", "owner", "member", "outcast", "moderator", "visitor", "n0", "n1", "n2", "bob@localhost",
+				"alice@localhost", "@", "submit", "cancel", "FORM_TYPE", "muc#roomconfig_membersonly", "muc#roomconfig_whois", "-1", "99999999999999999999", "x-roomuser-item") + "'")
+		}
+	}
+	b.WriteString(">" + n.of("", "1", "0", "anyone", "http://jabber.org/protocol/muc#request", "&lt;"))
+	for depth < 4 && n.IntN(3) > 0 {
+		b.WriteString(n.element(depth + 1))
+	}
+	return b.String() + "</" + name + ">"
+}
+
+func (n nonsense) stanza(i int) string {
+	to := n.of("rooms.localhost", "q@rooms.localhost", "q@rooms.localhost", "q@rooms.localhost/n0", "q@rooms.localhost/n1", "q@rooms.localhost/n2", "w@rooms.localhost/n0")
+	kind := n.of("message", "presence", "iq", "iq", "iq")
+	typ := n.of("get", "set", "set", "result", "error")
+	switch kind {
+	case "message":
+		typ = n.of("groupchat", "chat", "normal", "headline", "error", "odd")
+	case "presence":
+		typ = n.of("unavailable", "subscribe", "probe", "error", "odd")
+	}
+	inner := n.element(0)
+	if n.IntN(3) > 0 { // what a room would take, with nonsense in it
+		root := n.of("query xmlns='http://jabber.org/protocol/muc#admin'", "query xmlns='http://jabber.org/protocol/muc#owner'",
+			"x xmlns='http://jabber.org/protocol/muc#user'", "x xmlns='http://jabber.org/protocol/muc'", "query xmlns='jabber:iq:register'",
+			"moderate xmlns='urn:xmpp:message-moderate:1' id='1'", "vCard xmlns='vcard-temp'", "x xmlns='jabber:x:data' type='submit'", "body", "subject")
+		inner = "<" + root + ">"
+		for range n.IntN(4) {
+			inner += fmt.Sprintf("<%s nick='n%d' %s='%s'>%s</%[1]s>", n.of("item", "item", "invite", "destroy", "field", "remove"), n.IntN(3),
+				n.of("role", "affiliation", "to", "jid", "var"), n.of("none", "visitor", "moderator", "member", "outcast", "owner", "bob@localhost"), n.element(3))
+		}
+		inner += "</" + strings.Fields(root)[0] + ">"
+	}
+	if n.IntN(6) == 0 { // so that there is somebody to do nonsense with
+		return fmt.Sprintf("<presence to='q@rooms.localhost/n%d'>%s</presence>", n.IntN(3), enterX)
+	}
+	return fmt.Sprintf("<%s id='i%d' to='%s' type='%s'>%s</%s>", kind, i, to, typ, inner, kind)
+}
+
+// TestRoomNonsense: whatever is said to rooms, the server is well afterwards.
+func TestRoomNonsense(t *testing.T) {
+	p := newPlay(t)
+	seed := uint64(4)
+	if long {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Log("seed", seed)
+	n := nonsense{rand.New(rand.NewPCG(seed, 0))}
+	names := []string{"alice/a", "bob/b", "carol/c"}
+	for _, a := range names {
+		p.act("login " + a + "\n" + a + " > <presence/>")
+	}
+	for i := range 3000 {
+		p.actor(names[n.IntN(3)]).send(n.stanza(i))
+		if i%100 == 99 { // what came is passed over, and the room set up again
+			for _, a := range names {
+				p.act(fmt.Sprintf("%s > <iq type='get' id='end%d' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>\n%s < <iq type='result' id='end%d'/>", a, i, a, i))
+			}
+			p.actor(names[0]).send(fmt.Sprintf("<iq type='set' id='s%d' to='q@rooms.localhost'>"+ownerSet+"</iq>", i, ""))
+		}
+	}
 }

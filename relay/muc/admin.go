@@ -186,6 +186,9 @@ func (r *room) keeps(all []change) error {
 
 // setRole gives somebody who is here another role.
 func (r *room) setRole(o *occupant, to role, n news) {
+	if len(o.seats) == 0 {
+		return // put out by an item before this one
+	}
 	if to == gone {
 		r.expel(o, "307", n)
 		return
