@@ -147,3 +147,31 @@ func TestRoomNonsense(t *testing.T) {
 		}
 	}
 }
+
+// TestRoomVersions: with the version that he had, somebody hears only what
+// changed; with the last one nothing (XEP-0463 §5.2).
+func TestRoomVersions(t *testing.T) {
+	p := newPlay(t)
+	p.act("login alice/a\nalice/a > <presence/>\nlogin bob/b\nbob/b > <presence/>")
+	p.openRoom("alice/a", "v", "<field var='muc#roomconfig_whois'><value>anyone</value></field>")
+	enter := func(since string) {
+		p.act("bob/b > <presence to='v@rooms.localhost/Bob'><x xmlns='http://jabber.org/protocol/muc'><mav xmlns='urn:xmpp:muc:affiliations:1' since='" + since + "'/></x></presence>")
+	}
+	const heard = "bob/b < <message from='v@rooms.localhost'><x xmlns='http://jabber.org/protocol/muc#user'><mav xmlns='urn:xmpp:muc:affiliations:1' until='*'/></x></message>"
+	enter("")
+	p.act(heard)
+	was := p.actor("bob/b").last.Child("", "x").Child("", "mav").Get("until")
+	p.act("bob/b > <presence type='unavailable' to='v@rooms.localhost/Bob'/>\nbob/b < <presence type='unavailable' from='v@rooms.localhost/Bob'/>")
+	p.act("alice/a > <iq type='set' id='m' to='v@rooms.localhost'><query xmlns='http://jabber.org/protocol/muc#admin'><item jid='carol@localhost' affiliation='admin'/></query></iq>\nalice/a < <iq type='result' id='m'/>")
+	p.act("alice/a > <iq type='set' id='n' to='v@rooms.localhost'><query xmlns='http://jabber.org/protocol/muc#admin'><item jid='carol@localhost' affiliation='member'/></query></iq>\nalice/a < <iq type='result' id='n'/>")
+	enter(was)
+	p.act(heard)
+	x := p.actor("bob/b").last.Child("", "x")
+	mav, items := x.Child("", "mav"), len(x.Children())-1
+	if mav.Get("since") != was || items != 1 || x.Child("", "item").Get("jid") != "carol@localhost" || x.Child("", "item").Get("affiliation") != "member" {
+		t.Fatalf("heard %s", p.actor("bob/b").last.Bytes())
+	}
+	p.act("bob/b > <presence type='unavailable' to='v@rooms.localhost/Bob'/>")
+	enter(mav.Get("until"))
+	p.act("bob/b <! <message from='v@rooms.localhost'><x xmlns='http://jabber.org/protocol/muc#user'/></message>")
+}

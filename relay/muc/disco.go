@@ -99,7 +99,7 @@ func (r *room) info(e *relay.Errand, q *xmpp.Element) (*xmpp.Element, error) {
 		title = r.name
 	}
 	res.Add(xmpp.El(xmpp.NSDiscoInfo, "identity", "category", "conference", "type", "text", "name", title))
-	for _, f := range []string{xmpp.NSDiscoInfo, xmpp.NSDiscoItems, xmpp.NSMUC, xmpp.NSPing, nsSelfPing, nsStableID, nsRequest, xmpp.NSSID, xmpp.NSOccupantID, xmpp.NSRegister, xmpp.NSVCard, nsModerate} {
+	for _, f := range []string{xmpp.NSDiscoInfo, xmpp.NSDiscoItems, xmpp.NSMUC, xmpp.NSPing, nsSelfPing, nsStableID, nsRequest, xmpp.NSSID, xmpp.NSOccupantID, xmpp.NSRegister, xmpp.NSVCard, nsModerate, nsMav} {
 		res.Add(feature(f))
 	}
 	pick := func(b bool, yes, no string) {

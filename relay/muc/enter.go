@@ -195,6 +195,7 @@ func (r *room) take(x *relay.Session, at xmpp.JID, show []*xmpp.Element) *seat {
 // welcome is the order of events of §7.1: those who are there, oneself, what
 // was said, the subject.
 func (r *room) welcome(s *seat, ask *xmpp.Element, made bool) {
+	r.catchUp(s, ask.Child(nsMav, "mav"))
 	if r.photo != "" {
 		r.push(s, r.look())
 	}
@@ -209,6 +210,9 @@ func (r *room) welcome(s *seat, ask *xmpp.Element, made bool) {
 	}
 	if made {
 		n.own = append(n.own, "201")
+	}
+	if ask.Child(nsMav, "mav") != nil {
+		n.mav = xmpp.El(nsMav, "mav", "until", r.version())
 	}
 	r.tell(s, n)
 	r.recall(s, ask.Child(xmpp.NSMUC, "history"))

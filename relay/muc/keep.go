@@ -75,6 +75,9 @@ func (v *service) read(name string) (*room, error) {
 		if b := rec.Get("subject", ""); b != nil {
 			bad = errors.Join(bad, json.Unmarshal(b, &r.subject))
 		}
+		if b := rec.Get("edition", ""); b != nil {
+			bad = errors.Join(bad, json.Unmarshal(b, &r.edition))
+		}
 		rec.Each("rank", func(who string, b []byte) bool {
 			var f affiliate
 			j, err := xmpp.ParseJID(who)

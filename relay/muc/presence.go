@@ -18,6 +18,7 @@ type news struct {
 	reason  string
 	destroy *xmpp.Element
 	said    []*xmpp.Element // what the client said on leaving
+	mav     *xmpp.Element   // the change of ranks that it is about (XEP-0463)
 }
 
 // shown is what a presence may say in a room: not what only we say there.
@@ -54,7 +55,7 @@ func (r *room) notice(s *seat, n *news, withJID, self bool) *xmpp.Element {
 	if n.reason != "" {
 		item.Add(xmpp.El(xmpp.NSMUCUser, "reason").WithText(n.reason))
 	}
-	x := xmpp.El(xmpp.NSMUCUser, "x").Add(item)
+	x := xmpp.El(xmpp.NSMUCUser, "x").Add(n.mav, item)
 	codes := n.codes
 	if self {
 		codes = append(append([]string{"110"}, n.own...), n.codes...)
@@ -165,7 +166,7 @@ func (r *room) tellRank(who xmpp.JID, a rank, n news) {
 	for _, to := range r.seats {
 		if r.conf.Whois == "anyone" || to.o.role == moderator {
 			m := xmpp.El(xmpp.NSClient, "message", "from", r.jid.String(), "id", relay.NewID())
-			r.offer(to, m.Add(xmpp.El(xmpp.NSMUCUser, "x").Add(item)))
+			r.offer(to, m.Add(xmpp.El(xmpp.NSMUCUser, "x").Add(n.mav, item)))
 		}
 	}
 }

@@ -31,6 +31,8 @@ type room struct {
 	seats   map[xmpp.JID]*seat
 	spoke   map[xmpp.JID]time.Time // for slow mode, by account
 	photo   string                 // SHA-1 of its picture (XEP-0486)
+	edition uint64                 // counts changes of ranks
+	edits   []edit                 // the last ones
 	subject subject
 	past    []line
 	bytes   int // in past
