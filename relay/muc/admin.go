@@ -264,10 +264,10 @@ const (
 	editsMax = 256
 )
 
-// An edit is one change of ranks; at is the version after it.
+// An edit is one change of ranks; from is the version before it.
 type edit struct {
-	at  string
-	who xmpp.JID
+	from string
+	who  xmpp.JID
 }
 
 // version names the ranks as they are now (XEP-0463 §5). Who was not told it
@@ -284,7 +284,7 @@ func (r *room) edited(who xmpp.JID) *xmpp.Element {
 	r.edition++
 	until := r.version()
 	r.v.put(roomOwner(r.name), "edition", "", r.edition)
-	r.edits = append(r.edits, edit{until, who})
+	r.edits = append(r.edits, edit{since, who})
 	r.edits = r.edits[max(0, len(r.edits)-editsMax):]
 	return xmpp.El(nsMav, "mav", "since", since, "until", until)
 }
@@ -302,9 +302,9 @@ func (r *room) catchUp(s *seat, wish *xmpp.Element) {
 		return
 	}
 	which := slices.Collect(maps.Keys(r.ranks))
-	if i := slices.IndexFunc(r.edits, func(d edit) bool { return d.at == since }); i >= 0 && since != "" {
+	if i := slices.IndexFunc(r.edits, func(d edit) bool { return d.from == since }); i >= 0 {
 		which = nil
-		for _, d := range r.edits[i+1:] {
+		for _, d := range r.edits[i:] {
 			if !slices.Contains(which, d.who) {
 				which = append(which, d.who)
 			}
