@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -213,11 +214,10 @@ func (sh *shard) write(h *haul) (err error) {
 // be gone, whatever the next one says, until a restart reads the files again.
 func passing(err error) bool {
 	var at *os.PathError
-	if !errors.As(err, &at) || at.Op == "sync" {
-		return false
-	}
+	sure := errors.As(err, &at) && at.Op != "sync"
+	text, grew := strings.CutPrefix(err.Error(), "file resize error: truncate ") // bbolt keeps only the words
 	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
-		if errors.Is(err, e) {
+		if sure && errors.Is(err, e) || grew && strings.HasSuffix(text, e.Error()) {
 			return true
 		}
 	}

@@ -123,6 +123,7 @@ type tale struct {
 	put     map[int]bool
 	safe    map[int]bool
 	refused map[int]bool
+	unknown map[int]bool    // its commit failed: a history may have it
 	acked   map[string]bool // "phone 3"
 	opened  int
 	rec     int // last record that was durable
@@ -150,6 +151,8 @@ func (k *tale) hear(line string) {
 		k.safe[n] = true
 	case "refused":
 		k.refused[n] = true
+	case "fail":
+		k.unknown[n] = true
 	case "ack":
 		k.acked[f[1]+" "+f[2]] = true
 	case "rec":
@@ -160,7 +163,7 @@ func (k *tale) hear(line string) {
 }
 
 func newTale() *tale {
-	return &tale{put: map[int]bool{}, safe: map[int]bool{}, refused: map[int]bool{}, acked: map[string]bool{}, rec: -1, set: -1}
+	return &tale{put: map[int]bool{}, safe: map[int]bool{}, refused: map[int]bool{}, unknown: map[int]bool{}, acked: map[string]bool{}, rec: -1, set: -1}
 }
 
 func (k *tale) String() string { return strings.Join(k.lines, "; ") }
@@ -240,7 +243,7 @@ func (k *tale) history(s *Store) error {
 		switch {
 		case i <= last:
 			return fmt.Errorf("%d behind %d", i, last)
-		case i%3 == 0 || !k.put[i] || k.refused[i] && !k.safe[i]:
+		case i%3 == 0 || !k.put[i] || k.refused[i] && !k.safe[i] && !k.unknown[i]:
 			return fmt.Errorf("%d was never taken", i)
 		}
 		there[i], last = true, i
