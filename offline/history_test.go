@@ -396,6 +396,40 @@ func TestHistoryErased(t *testing.T) {
 	}
 }
 
+// EraseHistories leaves nothing of any owner, in no shard.
+func TestHistoriesErased(t *testing.T) {
+	dir := t.TempDir()
+	s := withBob(t, dir, quiet)
+	now := time.Now()
+	for _, owner := range []string{"bob", "room@x", "other@x", "third@x"} {
+		keep(t, s, owner, noted(1, now, "a@x"), noted(60*24*8, now, "a@x"))
+	}
+	if n, err := s.Histories(); n != 4 || err != nil {
+		t.Fatal(n, err)
+	}
+	before := copied(t, dir)
+	if err := s.EraseHistories(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Histories(); n != 0 || err != nil {
+		t.Fatal(n, err)
+	}
+	keep(t, s, "bob", noted(2, now, "a@x"))
+	if got := history(t, s, "bob", Find{}); ids(got) != "2 " {
+		t.Fatal(ids(got))
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, oldPages(t, before, dir), quiet)
+	defer s.Close()
+	for _, owner := range []string{"bob", "room@x", "other@x", "third@x"} {
+		if got := history(t, s, owner, Find{}); len(got.Mail) > 0 {
+			t.Errorf("%s: %s by old pages", owner, ids(got))
+		}
+	}
+}
+
 // TestHistoryKill kills a process that writes histories: what it was told to
 // be safe is there afterwards, once, in order.
 func TestHistoryKill(t *testing.T) {

@@ -180,3 +180,51 @@ func leftovers(tx *bbolt.Tx, owners map[id]uint32) error {
 	}
 	return nil
 }
+
+// Histories is how many owners have one.
+func (s *Store) Histories() (n int, err error) {
+	for _, sh := range s.shards {
+		if sh.broken != nil {
+			continue
+		}
+		err = errors.Join(err, sh.db.View(func(tx *bbolt.Tx) error {
+			var last id
+			return eachWeek(tx, nil, func(acct id, _ week) {
+				if n == 0 || acct != last {
+					n, last = n+1, acct
+				}
+			})
+		}))
+	}
+	return n, err
+}
+
+// EraseHistories erases the histories of all owners.
+func (s *Store) EraseHistories() (err error) {
+	for _, sh := range s.shards {
+		if sh.broken != nil {
+			err = errors.Join(err, sh.broken)
+			continue
+		}
+		var slots []uint32
+		owners := map[id]uint32{}
+		bad := sh.do(func(tx *bbolt.Tx) (err error) {
+			if err := eachWeek(tx, nil, func(acct id, _ week) { owners[acct] = 0 }); err != nil {
+				return err
+			}
+			for acct := range owners {
+				some, e := sh.endWeeks(tx, acct, ^uint32(0))
+				slots, err = append(slots, some...), errors.Join(err, e)
+			}
+			return err
+		})
+		if bad == nil {
+			bad = sh.wipeAll(slots)
+		}
+		for acct := range owners {
+			bad = errors.Join(bad, sh.trim(acct))
+		}
+		err = errors.Join(err, bad)
+	}
+	return err
+}

@@ -155,6 +155,13 @@ func addressTo(body []byte, to xmpp.JID) []byte {
 	return append(b, body[len("<message"):]...)
 }
 
+// Wait keeps the sender's ack back until what a host wrote down is safe.
+func (e *Errand) Wait(t *offline.Ticket) {
+	if e.page != nil {
+		e.page.wait(t, e.Stanza)
+	}
+}
+
 // Fleeing says whether the stanza is a message worth nothing later.
 func (e *Errand) Fleeing() bool { return fleeing(e.Stanza) }
 

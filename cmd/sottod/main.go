@@ -26,6 +26,7 @@ type cli struct {
 	Dev      struct{} `cmd:"" help:"Serve on localhost with accounts alice and bob."`
 	Defaults struct{} `cmd:"" name:"config" help:"Print the configuration with its defaults."`
 	Check    struct{} `cmd:"" help:"Verify the data folder while no server runs."`
+	Erase    struct{} `cmd:"" name:"erase-histories" help:"Erase what mode = keep has kept, of all accounts, while no server runs."`
 	Status   struct{} `cmd:"" help:"Say how the server is."`
 	Profile  struct {
 		What string `arg:"" enum:"cpu,heap,goroutine" help:"cpu (for 10 seconds), heap or goroutine."`
@@ -110,6 +111,8 @@ func (c *cli) do(command string) error {
 		return nil
 	case "check":
 		return check(&conf)
+	case "erase-histories":
+		return eraseHistories(&conf)
 	case "profile <what> <file>":
 		return takeProfile(&conf, c.Profile.What, c.Profile.File)
 	}
@@ -166,12 +169,26 @@ func askPassword() (string, error) {
 	return string(b), err
 }
 
+// eraseHistories is for who goes from mode = keep to forget.
+func eraseHistories(c *Config) error {
+	s, err := openStore(c)
+	if err != nil {
+		return err
+	}
+	n, err := s.Histories()
+	if err = errors.Join(err, s.EraseHistories(), s.Close()); err != nil {
+		return err
+	}
+	fmt.Printf("histories of %d owners erased\n", n)
+	return nil
+}
+
 func check(c *Config) error {
 	r, err := offline.Check(filepath.Join(c.Data, "store"))
 	if err != nil {
 		return err
 	}
-	fmt.Printf("accounts %d, records %d, waiting messages %d\n", r.Accounts, r.Records, r.Waiting)
+	fmt.Printf("accounts %d, records %d, waiting messages %d, kept messages %d\n", r.Accounts, r.Records, r.Waiting, r.Kept)
 	for _, b := range r.Bad {
 		fmt.Println("damaged:", b)
 	}

@@ -50,6 +50,9 @@ func newServer(c Config) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n, err := store.Histories(); err == nil && n > 0 && c.Mode == "forget" {
+		slog.Warn("histories of mode = keep are still in the data folder, though nobody can read them; sottod erase-histories erases them", "n", n)
+	}
 	s := &server{conf: c, store: store}
 	if err := s.build(); err != nil {
 		return nil, errors.Join(err, store.Close())
