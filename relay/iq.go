@@ -5,6 +5,7 @@ package relay
 import (
 	"crypto/sha1"
 	"encoding/base64"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -66,6 +67,9 @@ type PresenceHook func(x *Session, p *xmpp.Stanza, el *xmpp.Element) error
 func (s *Server) HandleIQ(space, local string, h func(*Request) (*xmpp.Element, error)) {
 	s.handlers[xmpp.Name{Space: space, Local: local}] = h
 }
+
+// Answers lists what payloads the server answers.
+func (s *Server) Answers() []xmpp.Name { return slices.Collect(maps.Keys(s.handlers)) }
 
 // Disco adds features to a place.
 func (s *Server) Disco(w Where, features ...string) {

@@ -137,7 +137,7 @@ func (v *vcard) published(user, node string) {
 	defer mu.Unlock()
 	var err error
 	switch node {
-	case xmpp.NSAvatar, xmpp.NSAvatarData:
+	case xmpp.NSAvatar: // the data comes before, and alone says nothing (XEP-0398 §3.1)
 		err = v.picture(user)
 	case xmpp.NSVCard4Node:
 		err = v.words(user)
