@@ -341,10 +341,10 @@ func (h *Header) check(b []byte, t *tag) error {
 
 // Framed is a connection that carries each element in a frame of its own
 // (RFC 7395 §3.3), behind TLS that is up already. It reads and writes as a
-// stream does, and never reads beyond a frame.
+// stream does, and never reads beyond a frame. Logins are not bound to its TLS:
+// pages cannot see theirs, and stanza.js takes any -PLUS that it is offered.
 type Framed interface {
 	net.Conn
-	TLS() *tls.ConnectionState      // nil: nothing that a login could be bound to
 	Expect(header bool, lim Limits) // what comes next: a header, or anything else
 }
 
@@ -358,21 +358,16 @@ func (a *accept) expect(header bool, l Limits) {
 // secured says whether TLS is up before we see the first byte: HTTPS made it,
 // alone or for both (XEP-0368 §4).
 func (a *accept) secured() bool {
-	var cs *tls.ConnectionState
 	switch c := a.c.nc.(type) {
 	case Framed:
-		cs = c.TLS()
 	case *tls.Conn:
-		s := c.ConnectionState()
-		cs = &s
+		cs := c.ConnectionState()
+		a.bindings = bindings(&cs, a.setup.shown())
 		if w, ok := c.NetConn().(*wire.Conn); ok {
 			a.c.dec.wait = w.Wait
 		}
 	default:
 		return false
-	}
-	if cs != nil {
-		a.bindings = bindings(cs, a.setup.shown())
 	}
 	return true
 }

@@ -120,7 +120,7 @@ func TestBoshTalk(t *testing.T) {
 			t.Fatal("not the message:", string(m.Bytes()))
 		}
 	}
-	if end := b.post("type='terminate'", "<presence xmlns='jabber:client' type='unavailable'/>"); end.Get("type") != "terminate" || end.Get("condition") != "" {
+	if end := b.post("type='terminate'", "<presence xmlns='jabber:client' type='unavailable'/>"); end.Get("type") != "terminate" || end.Get("condition") != "" || len(end.Children()) > 0 {
 		t.Fatal("not ended in good order:", string(end.Bytes()))
 	}
 	w := open(t, o).login("bob")

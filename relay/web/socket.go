@@ -4,7 +4,6 @@ package web
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -63,11 +62,6 @@ type framed struct {
 
 	// shared: safe from anywhere, by type.
 	polite atomic.Bool // one end has said <close/>
-}
-
-func (f *framed) TLS() *tls.ConnectionState {
-	s := f.tls.ConnectionState()
-	return &s
 }
 
 func (f *framed) Expect(header bool, l xmpp.Limits) { f.header, f.lim = header, l }

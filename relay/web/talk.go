@@ -3,7 +3,6 @@
 package web
 
 import (
-	"crypto/tls"
 	"io"
 	"net"
 	"os"
@@ -134,9 +133,12 @@ func (t *talk) answer(a *ask) []byte {
 	case t.over || t.lost:
 		b = append(b, " type='terminate' condition='item-not-found'"...)
 	}
-	b = append(append(append(b, '>'), t.out...), "</body>"...)
-	t.out = nil
-	return b
+	b = append(b, '>')
+	if !a.last { // who leaves wants no more (XEP-0124 §13), and stanza.js stumbles over it
+		b = append(b, t.out...)
+		t.out = nil
+	}
+	return append(b, "</body>"...)
 }
 
 func (t *talk) loggedIn() bool {
@@ -144,8 +146,6 @@ func (t *talk) loggedIn() bool {
 	defer t.mu.Unlock()
 	return t.ready
 }
-
-func (t *talk) TLS() *tls.ConnectionState { return nil } // each request may have TLS of its own
 
 func (t *talk) Expect(header bool, l xmpp.Limits) {
 	t.mu.Lock()

@@ -30,6 +30,7 @@ def plays():
     yield "archive-forget", archive.forget, {"e2e": "optional"}
     yield "go-sendxmpp-taken", sendxmpp.taken, {"e2e": "optional"}
     yield "xmppjs-page", xmppjs.page, xmppjs.options()
+    yield "stanzajs-poll", xmppjs.poll, xmppjs.options()
     yield "go-sendxmpp-refused", sendxmpp.refused, {"e2e": "required"}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""xmpp.js (@xmpp/client) in node, over WebSocket and HTTPS."""
+"""xmpp.js (@xmpp/client) and stanza.js in node, over WebSocket, BOSH and HTTPS."""
 import asyncio, os
 from stage import free_port
 
@@ -12,18 +12,27 @@ def options():
 
 
 async def page(stage):
-    """Finds the WebSocket, logs in, talks, loses the network, comes back, uploads."""
+    """xmpp.js finds the WebSocket, logs in, talks, loses the network, comes back, uploads."""
+    await run(stage, "xmppjs.mjs")
+
+
+async def poll(stage):
+    """stanza.js talks over WebSocket and over BOSH."""
+    await run(stage, "stanzajs.mjs")
+
+
+async def run(stage, script):
     server = stage.server
     env = {**os.environ, "NODE_EXTRA_CA_CERTS": server.ca, "NODE_NO_WARNINGS": "1"}
     p = await asyncio.create_subprocess_exec(
-        "node", "--experimental-websocket", os.path.join(os.path.dirname(__file__), "xmppjs.mjs"), os.path.abspath(MODULES),
+        "node", "--experimental-websocket", os.path.join(os.path.dirname(__file__), script), os.path.abspath(MODULES),
         "https://localhost:%s" % server.options["listen_https"][0].split(":")[1], server.password("alice"), server.password("bob"),
         env=env, stdout=asyncio.subprocess.PIPE)
     try:
         while line := await p.stdout.readline():
             stage.say(line.decode().strip())
         if await p.wait() != 0:
-            raise AssertionError("xmpp.js: exit %d" % p.returncode)
+            raise AssertionError("%s: exit %d" % (script, p.returncode))
     finally:
         if p.returncode is None:
             p.kill()
