@@ -8,8 +8,8 @@
 //
 // In forget mode the archive of a device is what still waits for it. In keep
 // mode it is the account's history. Others who keep archives, as rooms, write
-// by offline.Store.Keep under an owner of their own ("room@rooms.domain": with
-// an @ it is no account), read by History, erase by EraseHistory, and speak by
+// by offline.Store.Keep under an owner of their own ("room:name": with a colon
+// it is no account), read by History, erase by EraseHistory, and speak by
 // xmpp/mam.
 //
 // Spec:     XEP-0313, XEP-0059, XEP-0441, XEP-0504, XEP-0386 §4.
