@@ -110,6 +110,7 @@ func (r *room) change(e *relay.Errand, k *xmpp.Element) (c change, err error) {
 		return c, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest)
 	}
 	c.n.reason = k.Child(xmpp.NSMUCAdmin, "reason").Text()
+	c.n.by = e.From
 	s := r.seats[e.From]
 	if s != nil {
 		c.n.actor = s.o.nick
@@ -228,9 +229,11 @@ func (r *room) setRank(who xmpp.JID, a rank, n news) {
 	if a == stranger {
 		delete(r.ranks, who)
 	} else {
-		f := affiliate{Rank: a, Nick: old.Nick}
+		f := old
+		f.Rank, f.Reason = a, ""
+		f.Owed = old.Owed || r.here(who) || n.by.Local != "" && r.v.s.Local(who) && r.v.s.MaySee(n.by, who.Local)
 		if a == outcast {
-			f.Nick, f.Reason = "", n.reason
+			f = affiliate{Rank: a, Reason: n.reason}
 		}
 		r.ranks[who] = f
 	}

@@ -4,6 +4,7 @@ package muc
 
 import (
 	"errors"
+	"slices"
 
 	"sotto/relay"
 	"sotto/xmpp"
@@ -31,6 +32,7 @@ func (v *service) presence(e *relay.Errand, el *xmpp.Element) error {
 	if st.Type == "unavailable" {
 		err := v.with(st.To.Local, func(r *room) error {
 			if s := r.seats[e.From]; s != nil {
+				r.wants(s, false)
 				r.leave(s, el)
 			}
 			return nil
@@ -187,10 +189,36 @@ func (r *room) take(x *relay.Session, at xmpp.JID, show []*xmpp.Element) *seat {
 		}
 		s.o.seats = append(s.o.seats, s)
 	}
+	r.wants(s, true)
 	r.v.sit(who, r)
 	x.Direct(at, true) // so that a restart knows where it was
 	return s
 }
+
+// wants notes that a client of a member entered the room, or left it on purpose:
+// from then on nothing waits for it. One that only goes offline is owed all.
+func (r *room) wants(s *seat, on bool) {
+	who := s.jid.Bare()
+	f, ok := r.ranks[who]
+	at := slices.Index(f.Left, s.device)
+	if !ok || f.Rank < member || on && f.Owed && at < 0 || !on && at >= 0 {
+		return
+	}
+	f.Owed = true
+	if on && at >= 0 {
+		f.Left = slices.Delete(slices.Clone(f.Left), at, at+1)
+	}
+	if !on {
+		f.Left = append(slices.Clone(f.Left), s.device)
+		f.Left = f.Left[max(0, len(f.Left)-leftMax):]
+	}
+	r.ranks[who] = f
+	r.saveRank(who)
+}
+
+// leftMax is how many clients of one member are remembered as gone; accounts
+// have no more devices.
+const leftMax = 16
 
 // welcome is the order of events of §7.1: those who are there, oneself, what
 // was said, the subject.

@@ -154,6 +154,7 @@ const (
 	pursesMax            = 1 << 14
 	costSay              = 1
 	costEnter            = 2
+	costStranger         = 30 // an invitation to somebody one does not know
 	costRename           = 10 // each leaves something in the outbox of all
 )
 

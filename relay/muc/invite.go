@@ -53,7 +53,11 @@ func (r *room) invite(e *relay.Errand, s *seat, k *xmpp.Element) error {
 	if r.conf.MembersOnly && a < admin && !r.conf.Invites {
 		return xmpp.Refuse(xmpp.Auth, xmpp.Forbidden)
 	}
-	if err := r.v.spend(e.From, costSay); err != nil {
+	cost := float64(costSay)
+	if !r.v.s.MaySee(e.From, to.Local) {
+		cost = costStranger
+	}
+	if err := r.v.spend(e.From, cost); err != nil {
 		return err
 	}
 	if !r.v.s.Local(to) {
@@ -66,7 +70,7 @@ func (r *room) invite(e *relay.Errand, s *seat, k *xmpp.Element) error {
 		if len(r.ranks) >= ranksMax {
 			return tooMany
 		}
-		r.setRank(to.Bare(), member, news{})
+		r.setRank(to.Bare(), member, news{by: e.From})
 	}
 	inv := xmpp.El(xmpp.NSMUCUser, "invite", "from", e.From.Bare().String())
 	if s != nil && r.conf.Whois != "anyone" {

@@ -15,6 +15,7 @@ type news struct {
 	nick    string    // the new one (XEP-0045 §7.6)
 	shows   *standing // instead of what he is
 	actor   string    // nick of who did it
+	by      xmpp.JID  // his address
 	reason  string
 	destroy *xmpp.Element
 	said    []*xmpp.Element // what the client said on leaving

@@ -69,7 +69,7 @@ func (r *room) register(e *relay.Errand, q *xmpp.Element) (*xmpp.Element, error)
 		return nil, tooMany
 	}
 	if f.Rank < member {
-		r.setRank(who, member, news{})
+		r.setRank(who, member, news{by: e.From})
 		f = r.ranks[who]
 	}
 	f.Nick = at.Resource

@@ -43,6 +43,11 @@ type affiliate struct {
 	Rank   rank
 	Nick   string `json:",omitempty"` // reserved (XEP-0045 §7.10)
 	Reason string `json:",omitempty"`
+	// Owed says that what is said waits for him while he is away: he has been
+	// here, or somebody made him a member whom he lets see his presence. Else
+	// anybody could fill his mailbox. Not for the clients that Left.
+	Owed bool     `json:",omitempty"`
+	Left []string `json:",omitempty"`
 }
 
 // An occupant is one person in the room, under one nick, from one or more

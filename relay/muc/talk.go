@@ -4,6 +4,7 @@ package muc
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"sotto/relay"
@@ -142,7 +143,7 @@ func (r *room) owed() map[xmpp.JID][]string {
 		return all
 	}
 	for who, f := range r.ranks {
-		if f.Rank < member || !r.v.s.Local(who) {
+		if f.Rank < member || !f.Owed || !r.v.s.Local(who) || r.v.s.Blocks(who.Local, r.jid) {
 			continue
 		}
 		devices, err := r.v.s.Store().Devices(who.Local)
@@ -150,9 +151,11 @@ func (r *room) owed() map[xmpp.JID][]string {
 			continue // no such account
 		}
 		for _, d := range devices {
-			all[who] = append(all[who], d.ID)
+			if !slices.Contains(f.Left, d.ID) {
+				all[who] = append(all[who], d.ID)
+			}
 		}
-		if len(all[who]) == 0 {
+		if len(devices) == 0 && len(all[who]) == 0 && len(f.Left) == 0 {
 			all[who] = []string{""} // its inbox: it has no devices
 		}
 	}
