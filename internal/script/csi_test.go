@@ -120,3 +120,22 @@ func TestBackgroundPhone(t *testing.T) {
 		t.Fatalf("%d flights, %d presences, %d typing notices; want 1, 10, 10", n, presences, typing)
 	}
 }
+
+// TestHeldIsBounded: what is held for a client in the background has an end;
+// then it is written, and nothing of it was lost.
+func TestHeldIsBounded(t *testing.T) {
+	p := newPlay(t)
+	do := func(line string) { p.line = line; p.do(line) }
+	do("login alice/phone sm")
+	do("alice/phone > <presence/>")
+	do("alice/phone < <presence from='alice@localhost/phone'/>")
+	do("alice/phone > <inactive xmlns='urn:xmpp:csi:0'/><iq type='get' id='quiet' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>")
+	do("alice/phone < <iq type='result' id='quiet'/>")
+	do("login bob/x")
+	for i := range 401 {
+		do(fmt.Sprintf("bob/x > <message to='alice@localhost/phone' type='chat' id='t%d'><received xmlns='urn:xmpp:receipts' id='%d'/><no-store xmlns='urn:xmpp:hints'/></message>", i, i))
+	}
+	for i := range 400 {
+		do(fmt.Sprintf("alice/phone first <message id='t%d'/>", i))
+	}
+}
