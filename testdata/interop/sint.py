@@ -50,4 +50,4 @@ async def sint(stage):
 
 need("java", "mvn")
 binary, suite = os.path.join(sys.argv[1], "sottod"), os.path.abspath(sys.argv[2])
-finish({"sint": play("sint", binary, sint, 600, e2e="optional", register=True, room_history=20, mode="keep")})
+finish({"sint": play("sint", binary, sint, 600, e2e="optional", register=True, room_history=20, mode="keep", stranger_words=0)})
