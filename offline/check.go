@@ -4,6 +4,7 @@ package offline
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,8 +14,8 @@ import (
 
 // Report is what Check found.
 type Report struct {
-	Accounts, Records, Waiting, Kept int
-	Bad                              []string // one line for each damage
+	Accounts, Records, Waiting, Kept, Files int
+	Bad                                     []string // one line for each damage
 }
 
 // Check verifies a data folder that no server has open: the structure of each
@@ -37,7 +38,13 @@ func Check(dir string) (Report, error) {
 			r.Bad = append(r.Bad, fmt.Sprintf("%s: %v", sh.path, err))
 		}
 	}
-	return r, s.Close()
+	files, err := s.Blobs()
+	if err == nil {
+		var bad []string
+		r.Files, bad = files.Count()
+		r.Bad = append(r.Bad, bad...)
+	}
+	return r, errors.Join(err, s.Close())
 }
 
 // checkHistory opens every message of the histories.

@@ -188,7 +188,7 @@ func check(c *Config) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("accounts %d, records %d, waiting messages %d, kept messages %d\n", r.Accounts, r.Records, r.Waiting, r.Kept)
+	fmt.Printf("accounts %d, records %d, waiting messages %d, kept messages %d, files %d\n", r.Accounts, r.Records, r.Waiting, r.Kept, r.Files)
 	for _, b := range r.Bad {
 		fmt.Println("damaged:", b)
 	}

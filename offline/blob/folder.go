@@ -41,7 +41,7 @@ type Folder struct {
 	// fixed: set by New, read-only after.
 	dir  string
 	seal cipher.AEAD
-	log  *slog.Logger
+	bad  []string // damaged files
 
 	// shared: guarded by mu.
 	mu   sync.Mutex
@@ -66,7 +66,7 @@ func New(dir string, seal cipher.AEAD, log *slog.Logger) (*Folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	f := &Folder{dir: dir, seal: seal, log: log, kept: map[string]kept{}, used: map[purse]int64{}}
+	f := &Folder{dir: dir, seal: seal, kept: map[string]kept{}, used: map[purse]int64{}}
 	all, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -82,12 +82,20 @@ func New(dir string, seal cipher.AEAD, log *slog.Logger) (*Folder, error) {
 		file, h, err := f.read(name)
 		if err != nil {
 			log.Error("uploaded file", "id", name, "err", err)
+			f.bad = append(f.bad, fmt.Sprintf("%s: %v", f.path(name), err))
 			continue
 		}
 		file.Close()
 		f.keep(name, h)
 	}
 	return f, syncDir(filepath.Dir(dir))
+}
+
+// Count is how many files there are, and which ones were damaged when it opened.
+func (f *Folder) Count() (n int, bad []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.kept), f.bad
 }
 
 func (f *Folder) path(name string) string { return filepath.Join(f.dir, name) }

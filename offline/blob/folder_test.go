@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -121,6 +122,11 @@ func TestFolderDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() {
+		if n, bad := open(t, dir).Count(); n != 1 || len(bad) != 1 || !strings.Contains(bad[0], path) {
+			t.Error("not counted:", n, bad)
+		}
+	}()
 	for i := range whole {
 		cut := whole[:i]
 		flipped := bytes.Clone(whole)
