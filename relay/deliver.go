@@ -314,8 +314,11 @@ func (s *Server) bounceExpired(user string, m offline.Mail) {
 	}
 	to := xmpp.JID{Local: user, Domain: s.domain.Domain}
 	el := xmpp.El(xmpp.NSClient, "message", "type", "error", "id", m.ID, "from", to.String(), "to", from.String())
-	why := xmpp.Refuse(xmpp.Wait, xmpp.RecipientUnavailable).
-		Say("the receiver did not fetch this message in time; it has been deleted")
+	words := "the receiver did not fetch this message in time; it has been deleted"
+	if s.opt.Keep && m.Archive != "" {
+		words = "no device of the receiver fetched this message in time; it is in the receiver's archive"
+	}
+	why := xmpp.Refuse(xmpp.Wait, xmpp.RecipientUnavailable).Say(words)
 	el.Add(why.Element())
 	if err := s.toSender(from, el); err != nil {
 		s.opt.Log.Warn("expiry not reported", "err", err)

@@ -99,3 +99,28 @@ func TestArchivePages(t *testing.T) {
 		t.Fatal(waits, "refused,", results, "results without an ack")
 	}
 }
+
+// TestArchiveOutlivesMail: mail that nobody fetched ends, and the sender is told
+// what is true: in keep mode the receiver can still read it (DESIGN §4).
+func TestArchiveOutlivesMail(t *testing.T) {
+	for mode, words := range map[string]string{
+		"":     "the receiver did not fetch this message in time; it has been deleted",
+		"keep": "no device of the receiver fetched this message in time; it is in the receiver's archive",
+	} {
+		p := newPlay(t)
+		p.act(mode + `
+			login alice/a sm
+			alice/a > <presence/>
+			alice/a > <message to='bob@localhost' id='m' type='chat'><body>x</body></message><r xmlns='urn:xmpp:sm:3'/>
+			alice/a < <a xmlns='urn:xmpp:sm:3' h='2'/>`)
+		if n, err := p.store.Sweep(time.Now().Add(31 * 24 * time.Hour)); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		p.act("alice/a < <message type='error' id='m'><error type='wait'><recipient-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>" + words + "</text></error></message>")
+		p.act("mailbox bob 0\nlogin bob/b\nbob/b > <iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'/></iq>\nbob/b < <iq type='result' id='q'/>")
+		count := p.actor("bob/b").last.Child(xmpp.NSMAM, "fin").Child(xmpp.NSRSM, "set").Child(xmpp.NSRSM, "count").Text()
+		if want := map[string]string{"": "0", "keep": "1"}[mode]; count != want {
+			t.Errorf("%q: %s in the archive", mode, count)
+		}
+	}
+}
