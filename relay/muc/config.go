@@ -24,7 +24,8 @@ type config struct {
 	Private           string // who may write to one person: anyone, participants, moderators, none
 	MaxUsers          int
 	History           int
-	Slow              int // seconds between two messages (XEP-0500)
+	Slow              int  // seconds between two messages (XEP-0500)
+	Logged            bool // archived, where the server keeps histories
 }
 
 // firstConfig is what stock clients expect of a room that was set up by an
@@ -33,7 +34,7 @@ type config struct {
 func (v *service) firstConfig() config {
 	return config{
 		Public: true, Whois: "moderators", Private: "anyone", MaxUsers: occupantsMax,
-		History: min(v.opt.History, historyMax),
+		History: min(v.opt.History, historyMax), Logged: v.s.Keeps(),
 	}
 }
 
@@ -45,7 +46,10 @@ type option struct {
 	set              func(c *config, v string) bool
 }
 
-const setting = "muc#roomconfig_"
+const (
+	setting = "muc#roomconfig_"
+	logging = "enablelogging" // only where the server keeps histories
+)
 
 var options = []option{
 	text("roomname", "Title", 256, func(c *config) *string { return &c.Title }),
@@ -57,6 +61,7 @@ var options = []option{
 	yes("membersonly", "May only members enter?", func(c *config) *bool { return &c.MembersOnly }),
 	yes("allowinvites", "May members invite?", func(c *config) *bool { return &c.Invites }),
 	yes("changesubject", "May participants change the subject?", func(c *config) *bool { return &c.Subjects }),
+	yes(logging, "Keep what is said?", func(c *config) *bool { return &c.Logged }),
 	choice("whois", "Who may know people's addresses?", func(c *config) *string { return &c.Whois }, "moderators", "anyone"),
 	choice("allowpm", "Who may write to one person only?", func(c *config) *string { return &c.Private }, "anyone", "participants", "moderators", "none"),
 	{
@@ -132,6 +137,9 @@ func (r *room) form() *xmpp.Element {
 	x.Add(field("FORM_TYPE", "hidden", "", xmpp.NSMUC+"#roomconfig"))
 	for i := range options {
 		o := &options[i]
+		if o.name == logging && !r.v.s.Keeps() {
+			continue
+		}
 		f := field(setting+o.name, o.typ, o.label, o.get(&r.conf))
 		choices := o.choices
 		if v := o.get(&r.conf); choices != nil && !slices.Contains(choices, v) {

@@ -102,6 +102,9 @@ func (r *room) info(e *relay.Errand, q *xmpp.Element) (*xmpp.Element, error) {
 	for _, f := range []string{xmpp.NSDiscoInfo, xmpp.NSDiscoItems, xmpp.NSMUC, xmpp.NSPing, nsSelfPing, nsStableID, nsRequest, xmpp.NSSID, xmpp.NSOccupantID, xmpp.NSRegister, xmpp.NSVCard, nsModerate, nsMav} {
 		res.Add(feature(f))
 	}
+	if r.logs() {
+		res.Add(feature(xmpp.NSMAM))
+	}
 	pick := func(b bool, yes, no string) {
 		if b {
 			no = yes

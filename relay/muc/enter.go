@@ -236,6 +236,9 @@ func (r *room) welcome(s *seat, ask *xmpp.Element, made bool) {
 	if r.conf.Whois == "anyone" {
 		n.own = append(n.own, "100")
 	}
+	if r.logs() {
+		n.own = append(n.own, "170")
+	}
 	if made {
 		n.own = append(n.own, "201")
 	}

@@ -3,12 +3,15 @@
 package muc
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"time"
 
+	"sotto/offline"
 	"sotto/relay"
 	"sotto/xmpp"
+	"sotto/xmpp/mam"
 )
 
 // A line is something that was said, in memory only, for those who enter
@@ -93,6 +96,81 @@ func (r *room) since(wish *xmpp.Element) (from time.Time) {
 		from = t
 	}
 	return from
+}
+
+// logs says whether what is said is archived.
+func (r *room) logs() bool { return r.conf.Logged && r.v.s.Keeps() }
+
+// shelf is the name of the room's archive. A later room of the same name has
+// another one.
+func (r *room) shelf() string {
+	return r.jid.String() + "/" + r.v.s.Store().Mark("room", string(r.secret))
+}
+
+// log archives what was said; the sender's ack waits for it.
+func (r *room) log(e *relay.Errand, body []byte, s *seat, id string) error {
+	if !r.logs() {
+		return nil
+	}
+	m := &offline.Mail{At: r.v.s.Now(), From: s.o.at.String(), ID: e.Stanza.ID, Body: body, Archive: id}
+	t, err := r.v.s.Store().Keep(r.shelf(), m, false)
+	if err == nil {
+		e.Wait(t)
+	}
+	return err
+}
+
+// search is XEP-0313 §4 for those who may enter: the disk is asked without the
+// room's lock.
+func (v *service) search(e *relay.Errand, el *xmpp.Element) error {
+	x, shelf := v.s.Find(e.From), ""
+	err := v.with(e.Stanza.To.Local, func(r *room) error {
+		a := r.rankOf(e.From)
+		if a == outcast || a < member && r.seats[e.From] == nil {
+			return xmpp.Refuse(xmpp.Auth, xmpp.Forbidden)
+		}
+		if !r.logs() {
+			return xmpp.Refuse(xmpp.Cancel, xmpp.FeatureNotImplemented)
+		}
+		shelf = r.shelf()
+		return r.v.spend(e.From, costEnter)
+	})
+	if err != nil || x == nil {
+		return err
+	}
+	if e.Stanza.Type == "get" {
+		e.Answer(xmpp.ResultOf(e.Stanza, mam.Form()))
+		return nil
+	}
+	q, err := mam.Parse(el)
+	if err != nil {
+		return err
+	}
+	if x.Stuffed() {
+		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("read, and ack, what you asked for before")
+	}
+	found, err := v.s.Store().History(shelf, offline.Find(q.Find))
+	if errors.Is(err, offline.ErrGone) {
+		return xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
+	}
+	if err != nil {
+		return err
+	}
+	if q.Flip {
+		slices.Reverse(found.Mail)
+	}
+	for i := range found.Mail {
+		m := &found.Mail[i]
+		inner, err := xmpp.Parse(m.Body, xmpp.NSClient)
+		if err != nil {
+			return err
+		}
+		x.Push(q.Result(e.Stanza.To.String(), e.From, relay.NewID(), m.Archive, m.At, inner))
+	}
+	e.Answer(xmpp.ResultOf(e.Stanza, q.Fin(mam.Page{
+		Complete: found.Complete, First: found.First, Last: found.Last, Count: found.Count, Index: found.Index,
+	})))
+	return nil
 }
 
 const (

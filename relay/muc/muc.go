@@ -103,6 +103,9 @@ func (v *service) iq(e *relay.Errand, el *xmpp.Element) error {
 		return nil
 	}
 	q := el.Children()[0]
+	if q.Is(xmpp.NSMAM, "query") {
+		return v.search(e, q)
+	}
 	h := answers[st.Type+" "+q.Name.Space]
 	if h == nil {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)

@@ -96,8 +96,15 @@ func (r *room) differences(old *config) []string {
 			codes = append(codes, "173")
 		}
 	}
+	if old.Logged != now.Logged && r.v.s.Keeps() {
+		if now.Logged {
+			codes = append(codes, "170")
+		} else {
+			codes = append(codes, "171")
+		}
+	}
 	was := *old
-	was.Whois = now.Whois
+	was.Whois, was.Logged = now.Whois, now.Logged
 	if was != now || codes == nil {
 		codes = append(codes, "104")
 	}

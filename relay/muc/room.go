@@ -106,12 +106,23 @@ func (v *service) with(name string, f func(r *room) error) error {
 		return err
 	}
 	defer v.release(r)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.dead {
-		return xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
+	over := false
+	err = func() error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.dead {
+			return xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
+		}
+		err := f(r)
+		over = r.dead
+		return err
+	}()
+	if over && v.s.Keeps() { // waits for the disk, and so without the lock
+		if err := v.s.Store().EraseHistory(r.shelf()); err != nil {
+			v.s.Log().Error("history of a room not erased", "err", err)
+		}
 	}
-	return f(r)
+	return err
 }
 
 // hold keeps a room in memory until release.

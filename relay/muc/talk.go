@@ -41,12 +41,16 @@ func (r *room) say(e *relay.Errand, el *xmpp.Element, s *seat) error {
 	if naming {
 		return r.setSubject(e, el, s)
 	}
-	body := r.written(st, s)
+	id := relay.NewID()
+	body := r.written(st, s, id)
 	if e.Fleeing() {
 		for _, to := range r.seats {
 			e.Pass(body, to.jid)
 		}
 		return nil
+	}
+	if err := r.log(e, body, s, id); err != nil {
+		return err
 	}
 	r.remember(body)
 	return r.owe(e, body, s.o.at)
@@ -86,8 +90,8 @@ func (r *room) notTooSoon(who xmpp.JID) error {
 
 // written is a message as the room reflects it: without an address yet, with
 // what only the room may say (XEP-0359 §3, XEP-0421 §3).
-func (r *room) written(st *xmpp.Stanza, s *seat) []byte {
-	extra := xmpp.El(xmpp.NSSID, "stanza-id", "by", r.jid.String(), "id", relay.NewID()).Bytes()
+func (r *room) written(st *xmpp.Stanza, s *seat, id string) []byte {
+	extra := xmpp.El(xmpp.NSSID, "stanza-id", "by", r.jid.String(), "id", id).Bytes()
 	extra = append(extra, xmpp.El(xmpp.NSOccupantID, "occupant-id", "id", s.o.id).Bytes()...)
 	if r.owes() { // who is away has seen no presence that says who it is
 		item := xmpp.El(xmpp.NSMUCUser, "item", "affiliation", r.rankOf(s.jid).String(), "role", s.o.role.String(), "jid", s.jid.String())
@@ -170,7 +174,7 @@ func (r *room) setSubject(e *relay.Errand, el *xmpp.Element, s *seat) error {
 	}
 	r.subject = subject{Text: sub.Text(), Lang: sub.Get("xml:lang"), By: s.o.nick, ID: s.o.id, At: r.v.s.Now()}
 	r.saveSubject()
-	body := r.written(e.Stanza, s)
+	body := r.written(e.Stanza, s, relay.NewID())
 	for _, to := range r.seats {
 		if err := e.Copy(body, s.o.at.String(), to.jid.Bare(), to.device); err != nil {
 			r.v.s.Log().Debug("subject not delivered", "err", err)
