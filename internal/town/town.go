@@ -43,6 +43,7 @@ type Town struct {
 
 	choices all.Options
 	late    atomic.Int64 // nanoseconds that the clock is ahead
+	still   atomic.Int64 // the time at which it stands, unless 0
 	Dir     string       // the data folder
 	Addr    string       // for STARTTLS
 	URL     string       // of its HTTPS
@@ -99,7 +100,7 @@ func (o *Town) Open() {
 	// Without tickets TLS says nothing by itself, and flights can be counted.
 	conf := &tls.Config{Certificates: []tls.Certificate{o.cert}, SessionTicketsDisabled: true}
 	o.Relay, err = relay.New(relay.Options{Domain: "localhost", Store: o.Store, Log: log, E2E: true, TLS: conf, URL: o.URL,
-		Now: func() time.Time { return time.Now().Add(time.Duration(o.late.Load())) }})
+		Now: o.now})
 	o.must(err)
 	o.must(all.Add(o.Relay, o.choices))
 	l, err := net.Listen("tcp", o.Addr)
@@ -109,6 +110,16 @@ func (o *Town) Open() {
 	go web.Serve(context.Background(), o.Relay, h, conf)
 	o.open = true
 }
+
+func (o *Town) now() time.Time {
+	if at := o.still.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Now().Add(time.Duration(o.late.Load()))
+}
+
+// Freeze stops the server's clock.
+func (o *Town) Freeze() { o.still.Store(o.now().UnixNano()) }
 
 // Pass lets time pass for the server.
 func (o *Town) Pass(d time.Duration) { o.late.Add(int64(d)) }
