@@ -44,6 +44,9 @@ func (sh *shard) put(user string, acct id, owed []id, m *Mail, live bool) (*Tick
 	if err := sh.takes(); err != nil {
 		return nil, err
 	}
+	if owed = sh.without(owed, m); len(owed) == 0 {
+		return &Ticket{done: true}, nil
+	}
 	if owed = sh.withRoom(acct, owed); len(owed) == 0 {
 		return nil, ErrFull
 	}
@@ -192,7 +195,7 @@ func (b *Mailbox) After(cursor uint64, max int, dst []Mail) ([]Mail, error) {
 				dst, slots = append(dst, *e.mail), append(slots, 0)
 				continue
 			}
-			dst, slots = append(dst, Mail{Seq: seq}), append(slots, e.slot)
+			dst, slots = append(dst, Mail{Seq: seq, Token: e.token}), append(slots, e.slot)
 			onDisk = true
 		}
 	}
@@ -217,6 +220,7 @@ func (b *Mailbox) fetch(dst []Mail, first int, slots []uint32) ([]Mail, error) {
 				lost = append(lost, m.Seq)
 				continue
 			}
+			got.Token = m.Token
 			*m = got
 		}
 		return nil
@@ -285,6 +289,60 @@ func (b *Mailbox) Ack(seqs ...uint64) {
 	for _, t := range safe {
 		t.settle(nil)
 	}
+}
+
+// AckUpTo acks all mail up to a number.
+func (b *Mailbox) AckUpTo(seq uint64) {
+	if b.err != nil {
+		return
+	}
+	var had []uint64
+	b.sh.mu.Lock()
+	if q := b.sh.boxes[boxID{b.acct, b.device}]; q != nil {
+		had = slices.Clone(q.seqs[:q.after(seq)])
+	}
+	b.sh.mu.Unlock()
+	b.Ack(had...)
+}
+
+// An arrival is mail that a device has, though a crash came before that was
+// known: its sender will send it again.
+type arrival struct {
+	token  uint64
+	device id
+}
+
+// arrivalsMax bounds what is remembered of one crash.
+const arrivalsMax = 1 << 16
+
+// Arrived says by tokens what the device has had since before the crash. What
+// comes again is not given to it again.
+func (b *Mailbox) Arrived(tokens ...uint64) {
+	if b.err != nil {
+		return
+	}
+	var again []uint64
+	b.sh.mu.Lock()
+	for _, t := range tokens {
+		switch e := b.sh.tokens[t]; {
+		case t == 0:
+		case e != nil:
+			again = append(again, e.seq)
+		case len(b.sh.arrived) < arrivalsMax:
+			b.sh.arrived[arrival{t, b.device}] = true
+		}
+	}
+	b.sh.mu.Unlock()
+	b.Ack(again...)
+}
+
+// without takes off the devices that have a mail already. A history wants it
+// all the same.
+func (sh *shard) without(owed []id, m *Mail) []id {
+	if m.Token == 0 || m.Kept || len(sh.arrived) == 0 {
+		return owed
+	}
+	return slices.DeleteFunc(owed, func(d id) bool { return sh.arrived[arrival{m.Token, d}] })
 }
 
 // acked takes one device off an entry; the ticket returned became safe by it.

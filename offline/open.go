@@ -21,7 +21,7 @@ import (
 func openShard(s *Store, n int) (*shard, error) {
 	sh := &shard{
 		s: s, path: filepath.Join(s.dir, fmt.Sprintf("shard-%02d.db", n)),
-		entries: map[place]*entry{}, boxes: map[boxID]*queue{}, tokens: map[uint64]*entry{},
+		entries: map[place]*entry{}, boxes: map[boxID]*queue{}, tokens: map[uint64]*entry{}, arrived: map[arrival]bool{},
 		next: map[id]span{}, block: seqBlock, known: map[id]*Account{}, weeks: map[id]*week{}, kick: make(chan struct{}, 1),
 	}
 	keys := filepath.Join(s.dir, fmt.Sprintf("keys-%02d", n))

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -244,4 +245,55 @@ func decodeRecord(p []byte) (name string, v []byte, err error) {
 		return "", nil, fmt.Errorf("record: %w", ErrCorrupt)
 	}
 	return string(body[w : w+int(l)]), body[w+int(l):], nil
+}
+
+// save writes the record with the next commit; nobody waits for it, for a
+// session that a crash forgets binds anew and loses no mail.
+func (sl *Slot) save(r Resumable) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return sl.file.s.Later(r.User, func(rec *Records) error {
+		rec.Put("slot", r.ID, b)
+		return nil
+	})
+}
+
+// FindSlot gives a session that may be resumed, or ErrGone.
+func (s *Store) FindSlot(id string) (*Slot, Resumable, error) {
+	s.slots.mu.Lock()
+	defer s.slots.mu.Unlock()
+	sl := s.slots.live[id]
+	if sl == nil {
+		return nil, Resumable{}, ErrGone
+	}
+	return sl, sl.rec, nil
+}
+
+// Slots lists the sessions that may be resumed.
+func (s *Store) Slots() ([]Resumable, error) {
+	s.slots.mu.Lock()
+	defer s.slots.mu.Unlock()
+	var all []Resumable
+	for _, sl := range s.slots.live {
+		all = append(all, sl.rec)
+	}
+	return all, nil
+}
+
+// SetRecord writes what changed.
+func (sl *Slot) SetRecord(r Resumable) {
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	sl.file.mu.Lock()
+	gone := sl.file.live[r.ID] != sl
+	sl.rec = r
+	sl.file.mu.Unlock()
+	if gone {
+		return
+	}
+	if err := sl.save(r); err != nil {
+		sl.file.s.opt.Log.Warn("session record", "err", err)
+	}
 }

@@ -35,15 +35,16 @@ type shard struct {
 	entries map[place]*entry
 	boxes   map[boxID]*queue
 	tokens  map[uint64]*entry
-	next    map[id]span // numbers to give out
-	fresh   []fresh     // wait for a commit
-	notes   []*note     // the same, for histories
-	writing []*note     // of the running commit
-	held    int         // bytes of their mail
-	dropped []drop      // acked, still on disk
-	wrote   int         // mails that came to the disk since the start
-	jobs    []*job      // record writes
-	due     time.Time   // when the next commit starts
+	arrived map[arrival]bool // what devices have since before the start
+	next    map[id]span      // numbers to give out
+	fresh   []fresh          // wait for a commit
+	notes   []*note          // the same, for histories
+	writing []*note          // of the running commit
+	held    int              // bytes of their mail
+	dropped []drop           // acked, still on disk
+	wrote   int              // mails that came to the disk since the start
+	jobs    []*job           // record writes
+	due     time.Time        // when the next commit starts
 	closing bool
 	known   map[id]*Account // read-only
 	edits   int

@@ -36,7 +36,7 @@ type Resumable struct {
 // "rings" has ringSize tags of what was sent last for each.
 const (
 	slotHead     = 4096
-	countersSize = 32
+	countersSize = 48
 	ringSize     = 256
 	chunkSlots   = 4096 // counters that are mapped at a time
 	chunkSize    = chunkSlots * countersSize
@@ -56,6 +56,12 @@ type slotFile struct {
 	free   []int64
 	chunks [][]byte // the mapped file behind its head; never unmapped while open
 }
+
+// A Tag names a stanza that went out: the mail's number as its session counts
+// it, and the token of who sent it. Without mail it is zero.
+type Tag struct{ Seq, Token uint64 }
+
+const tagSize = 16
 
 // A Slot is one resumable session's place in the files.
 type Slot struct {
@@ -238,6 +244,9 @@ func (s *Store) NewSlot(r Resumable) (*Slot, error) {
 		}
 	}
 	n := sf.free[len(sf.free)-1]
+	if _, err := sf.rings.WriteAt(make([]byte, ringSize*tagSize), n*ringSize*tagSize); err != nil {
+		return nil, err // another's tags would ack the wrong mail
+	}
 	sl := &Slot{file: sf, n: n, at: sf.counters(n), rec: r}
 	if err := sl.save(r); err != nil {
 		return nil, err
@@ -247,41 +256,6 @@ func (s *Store) NewSlot(r Resumable) (*Slot, error) {
 	x := s.id("slot", r.ID)
 	copy(sl.at, x[:])
 	return sl, nil
-}
-
-// save writes the record with the next commit; nobody waits for it, for a
-// session that a crash forgets binds anew and loses no mail.
-func (sl *Slot) save(r Resumable) error {
-	b, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	return sl.file.s.Later(r.User, func(rec *Records) error {
-		rec.Put("slot", r.ID, b)
-		return nil
-	})
-}
-
-// FindSlot gives a session that may be resumed, or ErrGone.
-func (s *Store) FindSlot(id string) (*Slot, Resumable, error) {
-	s.slots.mu.Lock()
-	defer s.slots.mu.Unlock()
-	sl := s.slots.live[id]
-	if sl == nil {
-		return nil, Resumable{}, ErrGone
-	}
-	return sl, sl.rec, nil
-}
-
-// Slots lists the sessions that may be resumed.
-func (s *Store) Slots() ([]Resumable, error) {
-	s.slots.mu.Lock()
-	defer s.slots.mu.Unlock()
-	var all []Resumable
-	for _, sl := range s.slots.live {
-		all = append(all, sl.rec)
-	}
-	return all, nil
 }
 
 func (sl *Slot) put(off int, v uint32) {
@@ -295,22 +269,46 @@ func (sl *Slot) put(off int, v uint32) {
 // Took notes how many stanzas of the client are safe.
 func (sl *Slot) Took(in uint32) { sl.put(16, in) }
 
-// Acked notes what the client has.
-func (sl *Slot) Acked(out uint32) { sl.put(20, out) }
+// Acked notes what the client has: stanzas up to out, and with them all mail of
+// the device's own mailbox and of the inbox up to these numbers; 0 is none.
+func (sl *Slot) Acked(out uint32, own, inbox uint64) {
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	if sl.at == nil {
+		return
+	}
+	binary.BigEndian.PutUint32(sl.at[20:], out)
+	for i, seq := range [2]uint64{own, inbox} {
+		if b := sl.at[32+8*i:]; seq > binary.BigEndian.Uint64(b) {
+			binary.BigEndian.PutUint64(b, seq)
+		}
+	}
+}
+
+// Had says up to which numbers the client has the mail of the two mailboxes.
+// Some of it may still be on disk.
+func (sl *Slot) Had() (own, inbox uint64) {
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	if sl.at == nil {
+		return 0, 0
+	}
+	return binary.BigEndian.Uint64(sl.at[32:]), binary.BigEndian.Uint64(sl.at[40:])
+}
 
 // Sent notes that stanzas first, first+1, … go out with these tags, before a
 // byte of them is written. Without tags it only moves the counter to first-1.
-func (sl *Slot) Sent(first uint32, tags []uint64) {
+func (sl *Slot) Sent(first uint32, tags []Tag) {
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
 	for len(tags) > 0 && sl.at != nil {
 		at := first % ringSize
 		n := min(len(tags), int(ringSize-at))
-		b := make([]byte, 0, 8*n)
+		b := make([]byte, 0, tagSize*n)
 		for _, t := range tags[:n] {
-			b = binary.BigEndian.AppendUint64(b, t)
+			b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, t.Seq), t.Token)
 		}
-		if _, err := sl.file.rings.WriteAt(b, sl.ring()+8*int64(at)); err != nil {
+		if _, err := sl.file.rings.WriteAt(b, sl.ring()+tagSize*int64(at)); err != nil {
 			sl.file.s.opt.Log.Error("a session cannot be resumed after a crash", "err", err)
 			clear(sl.at[:16]) // what is in the ring is another's: it would ack the wrong mail
 			return
@@ -322,42 +320,38 @@ func (sl *Slot) Sent(first uint32, tags []uint64) {
 	}
 }
 
-func (sl *Slot) ring() int64 { return sl.n * ringSize * 8 }
+func (sl *Slot) ring() int64 { return sl.n * ringSize * tagSize }
 
-// State reads the counters back, with the tags of what is not acked.
-func (sl *Slot) State() (in, acked uint32, tags []uint64) {
-	b := make([]byte, ringSize*8)
+// State reads the counters back, with the tags of what is not acked. Done are
+// those of mail that was acked lately: it may still be on disk, and its sender
+// may not know.
+func (sl *Slot) State() (in, acked uint32, tags, done []Tag) {
+	b := make([]byte, ringSize*tagSize)
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
 	if _, err := sl.file.rings.ReadAt(b, sl.ring()); sl.at == nil || err != nil && err != io.EOF {
-		return 0, 0, nil
+		return 0, 0, nil, nil
 	}
 	in, acked = binary.BigEndian.Uint32(sl.at[16:]), binary.BigEndian.Uint32(sl.at[20:])
 	out := binary.BigEndian.Uint32(sl.at[24:])
 	for n := acked + 1; int32(out-n) >= 0 && len(tags) < 1<<16; n++ {
 		if out-n >= ringSize {
-			tags = append(tags, 0) // fell out of the ring: sent again instead
+			tags = append(tags, Tag{}) // fell out of the ring: sent again instead
 			continue
 		}
-		tags = append(tags, binary.BigEndian.Uint64(b[8*(n%ringSize):]))
+		tags = append(tags, tagAt(b, n))
 	}
-	return in, acked, tags
+	for n := acked; n > 0 && out-n < ringSize; n-- {
+		if t := tagAt(b, n); t.Seq != 0 {
+			done = append(done, t)
+		}
+	}
+	return in, acked, tags, done
 }
 
-// SetRecord writes what changed.
-func (sl *Slot) SetRecord(r Resumable) {
-	sl.mu.Lock()
-	defer sl.mu.Unlock()
-	sl.file.mu.Lock()
-	gone := sl.file.live[r.ID] != sl
-	sl.rec = r
-	sl.file.mu.Unlock()
-	if gone {
-		return
-	}
-	if err := sl.save(r); err != nil {
-		sl.file.s.opt.Log.Warn("session record", "err", err)
-	}
+func tagAt(ring []byte, n uint32) Tag {
+	t := ring[tagSize*(n%ringSize):]
+	return Tag{binary.BigEndian.Uint64(t), binary.BigEndian.Uint64(t[8:])}
 }
 
 // Drop ends the session: it cannot be resumed any more.

@@ -422,18 +422,31 @@ func TestSlots(t *testing.T) {
 		t.Fatal(err)
 	}
 	sl.Took(7)
-	sl.Sent(1, []uint64{11, 12, 13})
+	sl.Sent(1, []Tag{{11, 91}, {12, 92}, {13, 93}})
 	sl.Sent(5, nil) // one stanza without a tag
-	sl.Acked(2)
+	sl.Acked(2, 12, 0)
 	s.Close()
 	s = open(t, dir, quiet)
 	sl, r, err := s.FindSlot("x")
 	if err != nil || r.User != "bob" {
 		t.Fatal(err)
 	}
-	in, acked, tags := sl.State()
-	if in != 7 || acked != 2 || fmt.Sprint(tags) != "[13 0]" {
-		t.Fatal(in, acked, tags)
+	in, acked, tags, done := sl.State()
+	if in != 7 || acked != 2 || fmt.Sprint(tags) != "[{13 93} {0 0}]" || fmt.Sprint(done) != "[{12 92} {11 91}]" {
+		t.Fatal(in, acked, tags, done)
+	}
+	if own, shared := sl.Had(); own != 12 || shared != 0 {
+		t.Fatal(own, shared)
+	}
+	sl.Drop()
+	// Who gets the place next has none of its tags.
+	if sl, err = s.NewSlot(Resumable{ID: "y", User: "bob", Resource: "r"}); err != nil {
+		t.Fatal(err)
+	}
+	sl.Sent(9, nil)
+	sl.Acked(6, 0, 0)
+	if _, _, tags, done := sl.State(); fmt.Sprint(tags) != "[{0 0} {0 0}]" || done != nil {
+		t.Fatal(tags, done)
 	}
 	sl.Drop()
 	s.Close()
@@ -441,6 +454,40 @@ func TestSlots(t *testing.T) {
 	defer s.Close()
 	if _, _, err := s.FindSlot("x"); !errors.Is(err, ErrGone) {
 		t.Fatal(err)
+	}
+}
+
+// What a device has since before a crash is not given to it when its sender
+// sends it again, whichever of the two comes back first; others get it.
+func TestArrived(t *testing.T) {
+	s := withBob(t, t.TempDir(), quiet)
+	defer s.Close()
+	phone, laptop := s.Mailbox("bob", "phone"), s.Mailbox("bob", "laptop")
+	first, second, third := mail(1), mail(2), mail(3)
+	first.Token, second.Token, third.Token = 71, 72, 73
+	phone.Arrived(71) // the receiver is back before the sender
+	for _, m := range []*Mail{first, second} {
+		k, err := s.Put("bob", []string{"phone", "laptop"}, m, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wait(t, k)
+	}
+	phone.Arrived(72, 0) // the other way round
+	if phone.Len() != 0 || laptop.Len() != 2 {
+		t.Fatal(phone.Len(), laptop.Len())
+	}
+	phone.Arrived(73)
+	if k, err := s.Put("bob", []string{"phone"}, third, false); err != nil || !k.Done() || k.Err() != nil || phone.Len() != 0 {
+		t.Fatal(err, phone.Len())
+	}
+	if k, err := s.Put("bob", []string{"phone"}, mail(4), false); err != nil {
+		t.Fatal(err)
+	} else {
+		wait(t, k)
+	}
+	if phone.Len() != 1 {
+		t.Fatal("mail without a token is held back")
 	}
 }
 

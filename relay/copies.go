@@ -136,7 +136,7 @@ func (s *Server) sent(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing, keep bo
 
 // ownCopy is a sent message as its sender's archive has it.
 func (s *Server) ownCopy(x *Session, st *xmpp.Stanza, to xmpp.JID, p *page) offline.Mail {
-	archive := s.archiveID(s.kept(st, x.user, to), x.user, x.token(p, 1))
+	archive := s.archiveID(s.kept(st, x.user, to), x.user, x.token(p, st, 1))
 	return offline.Mail{
 		From: x.full, With: to.String(), ID: st.ID, At: s.Now(), Archive: archive,
 		Body: s.stamped(st, x.jid, to, x.jid.Bare(), archive),
@@ -187,7 +187,7 @@ func (s *Server) sendCopy(x *Session, st *xmpp.Stanza, own xmpp.JID, word string
 	}
 	m := &offline.Mail{From: own.String(), ID: NewID(), Body: body, Archive: inner.Archive, With: inner.With}
 	if x != nil {
-		m.Token = x.token(p, 1)
+		m.Token = x.token(p, st, 1)
 	}
 	if err := s.mail(st, own.Local, way, m, p); err != nil {
 		s.opt.Log.Warn("copy not stored", "err", err)

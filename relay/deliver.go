@@ -3,7 +3,9 @@
 package relay
 
 import (
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"hash/fnv"
 	"strconv"
 
@@ -56,7 +58,7 @@ func (s *Server) toReceiver(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bo
 	if way.Refuse {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
-	token := x.token(p, 0)
+	token := x.token(p, st, 0)
 	kept := s.kept(st, to.Local, x.jid)
 	archive := s.archiveID(kept, to.Local, token)
 	body := s.stamped(st, x.jid, to, to.Bare(), archive)
@@ -256,8 +258,9 @@ func (s *Server) archiveID(kept bool, owner string, token uint64) string {
 }
 
 // token names a stanza of a resumable session, so that a stanza which the
-// client sends again after a crash is known as a twin.
-func (x *Session) token(p *page, salt byte) uint64 {
+// client sends again after a crash is known as a twin. Its bytes are part of
+// it: a client may leave a stanza out when it sends the others again.
+func (x *Session) token(p *page, st *xmpp.Stanza, salt byte) uint64 {
 	x.mu.Lock()
 	m := x.sm
 	x.mu.Unlock()
@@ -266,9 +269,12 @@ func (x *Session) token(p *page, salt byte) uint64 {
 	}
 	h := fnv.New64a()
 	h.Write([]byte(m.id))
-	h.Write([]byte{salt, byte(p.n >> 24), byte(p.n >> 16), byte(p.n >> 8), byte(p.n)})
+	b := binary.BigEndian.AppendUint32([]byte{salt}, p.n)
+	h.Write(binary.BigEndian.AppendUint32(b, crc32.Checksum(st.Raw, castagnoli)))
 	return h.Sum64() | 1
 }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Route sends a stanza that the server made on its normal road; to and from
 // must be set.

@@ -99,7 +99,7 @@ func (e *Errand) Deliver(el *xmpp.Element, to xmpp.JID, devices ...string) error
 // sender may send the same stanza again after a crash: each mailbox knows it.
 func (e *Errand) Copy(body []byte, from string, to xmpp.JID, devices ...string) error {
 	m := &offline.Mail{From: from, ID: e.Stanza.ID, Body: addressTo(body, to.Bare())}
-	if t := e.page.x.token(e.page, 2); t != 0 {
+	if t := e.page.x.token(e.page, e.Stanza, 2); t != 0 {
 		h := fnv.New64a()
 		h.Write(binary.BigEndian.AppendUint64([]byte(to.Local), t))
 		m.Token = h.Sum64() | 1

@@ -324,7 +324,25 @@ func (x *Session) back(h uint32) (in uint32, turn int, err error) {
 	x.cursor = [2]uint64{}
 	x.books.restart(x.books.safe)
 	in, turn = x.books.safe, x.turn
+	before := x.sm.before[:min(len(tags), len(x.sm.before))]
+	x.sm.before = nil
 	x.mu.Unlock()
 	x.forget(tags)
+	x.hasSince(before)
 	return in, turn, nil
+}
+
+// hasSince tells the mailboxes what the client has had since before a crash:
+// mail that was in no file may come again from its sender.
+func (x *Session) hasSince(before []offline.Tag) {
+	for _, t := range before {
+		box := x.box
+		if t.Seq&inboxTag != 0 {
+			box = x.s.opt.Store.Mailbox(x.user, inbox)
+		}
+		if t.Seq != 0 {
+			box.Ack(t.Seq &^ inboxTag)
+			box.Arrived(t.Token)
+		}
+	}
 }

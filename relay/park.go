@@ -194,10 +194,18 @@ func (s *Server) unpark(r offline.Resumable, slot *offline.Slot) {
 	}
 	x.showTo(r.Directed)
 	x.revived = true
-	in, acked, tags := slot.State()
+	in, acked, tags, done := slot.State()
 	x.books.restart(in)
-	x.sm = &management{id: r.ID, slot: slot}
-	x.sm.ledger.Restore(acked, tags)
+	x.sm = &management{id: r.ID, slot: slot, before: tags}
+	seqs := make([]uint64, len(tags))
+	for i, t := range tags {
+		seqs[i] = t.Seq
+	}
+	x.sm.ledger.Restore(acked, seqs)
+	own, shared := slot.Had()
+	x.box.AckUpTo(own)
+	s.opt.Store.Mailbox(x.user, inbox).AckUpTo(shared)
+	x.hasSince(done)
 	s.hub.add(x)
 	turn := x.turn
 	x.timer = time.AfterFunc(s.opt.Park, func() { x.expired(turn) })

@@ -64,7 +64,8 @@ type management struct {
 	id        string
 	slot      *offline.Slot // nil when the client may not resume
 	ledger    xmpp.Ledger
-	kept      []sentNote // unacked stanzas that are not mail
+	before    []offline.Tag // what was on its way when a crash came
+	kept      []sentNote    // unacked stanzas that are not mail
 	keptBytes int
 	asked     uint32   // the last <r/> was behind this stanza
 	out       int      // how many <r/> have no answer yet

@@ -87,7 +87,15 @@ func (x *Session) takeAck(h uint32) ([]uint64, error) {
 	}
 	x.sm.kept = kept
 	if x.sm.slot != nil {
-		x.sm.slot.Acked(h)
+		var own, shared uint64
+		for _, t := range tags {
+			if t&inboxTag != 0 {
+				shared = t &^ inboxTag
+			} else if t != 0 {
+				own = t
+			}
+		}
+		x.sm.slot.Acked(h, own, shared)
 	}
 	return tags, nil
 }

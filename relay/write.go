@@ -68,12 +68,11 @@ func (x *Session) fillNotes(w *xmpp.Writer, turn int) error {
 	if x.turn != turn || x.ended {
 		return errStale
 	}
-	last := uint32(0)
-	counted := false
+	last, counted := uint32(0), 0
 	for _, n := range x.out.take() {
 		w.Bytes(n.b)
 		if x.sm != nil && !n.nonza {
-			last, counted = x.sm.ledger.Sent(0), true
+			last, counted = x.sm.ledger.Sent(0), counted+1
 			x.sm.kept = append(x.sm.kept, sentNote{last, n.b})
 			x.sm.keptBytes += len(n.b)
 		}
@@ -82,8 +81,8 @@ func (x *Session) fillNotes(w *xmpp.Writer, turn int) error {
 		x.spoilt = true // it reads, but does not ack
 		x.conn.Close(errNoReader)
 	}
-	if counted && x.sm.slot != nil {
-		x.sm.slot.Sent(last+1, nil)
+	if counted > 0 && x.sm.slot != nil {
+		x.sm.slot.Sent(last+1-uint32(counted), make([]offline.Tag, counted)) // no mail: their places say so
 	}
 	if x.sm != nil && x.sm.due(x.books.safe) {
 		x.sm.answered(x.books.safe)
@@ -170,13 +169,13 @@ func (x *Session) sent(turn, which int, mail []offline.Mail) error {
 	if which == 1 {
 		flag = inboxTag
 	}
-	tags := make([]uint64, len(mail))
+	tags := make([]offline.Tag, len(mail))
 	var first uint32
 	for i := range mail {
-		tags[i] = mail[i].Seq | flag
+		tags[i] = offline.Tag{Seq: mail[i].Seq | flag, Token: mail[i].Token}
 		if x.sm == nil {
-			x.ping.sent = append(x.ping.sent, tags[i])
-		} else if n := x.sm.ledger.Sent(tags[i]); i == 0 {
+			x.ping.sent = append(x.ping.sent, tags[i].Seq)
+		} else if n := x.sm.ledger.Sent(tags[i].Seq); i == 0 {
 			first = n
 		}
 	}
