@@ -3,6 +3,7 @@
 package relay
 
 import (
+	"slices"
 	"time"
 
 	"sotto/offline"
@@ -205,7 +206,10 @@ func (s *Server) unpark(r offline.Resumable, slot *offline.Slot) {
 	own, shared := slot.Had()
 	x.box.AckUpTo(own)
 	s.opt.Store.Mailbox(x.user, inbox).AckUpTo(shared)
-	x.hasSince(done)
+	// A place of the ring may be an older life's, for mail that never arrived.
+	x.hasSince(slices.DeleteFunc(done, func(t offline.Tag) bool {
+		return t.Seq&inboxTag == 0 && t.Seq > own || t.Seq&inboxTag != 0 && t.Seq&^inboxTag > shared
+	}))
 	s.hub.add(x)
 	turn := x.turn
 	x.timer = time.AfterFunc(s.opt.Park, func() { x.expired(turn) })
