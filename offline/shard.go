@@ -133,7 +133,7 @@ func (p place) refKey(device id) []byte {
 func (sh *shard) box(b boxID) *queue {
 	q := sh.boxes[b]
 	if q == nil {
-		q = &queue{heard: time.Now()}
+		q = &queue{heard: time.Now().Add(sh.s.opt.LingerLive)} // the first mail has time, too
 		sh.boxes[b] = q
 	}
 	return q

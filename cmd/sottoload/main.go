@@ -31,7 +31,7 @@ type commands struct {
 	Pairs    int           `help:"Talking pairs." default:"50"`
 	Messages int           `help:"Messages for chat and offline." default:"20000"`
 	Waiting  int           `help:"Waiting messages of the drain." default:"10000"`
-	Logins   int           `help:"Log-ins." default:"400"`
+	Logins   int           `help:"Log-ins." default:"1500"`
 	Timeout  time.Duration `help:"For each figure of each server." default:"4m"`
 	Out      string        `help:"Also write the table as Markdown to this file." type:"path"`
 }
