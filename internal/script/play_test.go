@@ -136,8 +136,8 @@ func (p *play) do(line string) {
 		p.close()
 		p.open()
 	case "crash": // as a kill -9: what is on disk at this moment is all there is
-		for _, user := range []string{"alice", "bob", "carol"} { // the commits that are on their way
-			p.must(p.store.Update(user, func(*offline.Records) error { return nil }))
+		for n := range 32 { // the commits that are on their way, in every shard
+			p.must(p.store.Update(fmt.Sprint("nobody ", n), func(*offline.Records) error { return nil }))
 		}
 		left := p.t.TempDir()
 		p.must(os.CopyFS(left, os.DirFS(p.dir)))
