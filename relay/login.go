@@ -333,16 +333,14 @@ func (x *Session) back(h uint32) (in uint32, turn int, err error) {
 }
 
 // hasSince tells the mailboxes what the client has had since before a crash:
-// mail that was in no file may come again from its sender.
+// mail that was in no file may come again from its sender. What is on disk has
+// been acked by number.
 func (x *Session) hasSince(before []offline.Tag) {
 	for _, t := range before {
 		box := x.box
 		if t.Seq&inboxTag != 0 {
 			box = x.s.opt.Store.Mailbox(x.user, inbox)
 		}
-		if t.Seq != 0 {
-			box.Ack(t.Seq &^ inboxTag)
-			box.Arrived(t.Token)
-		}
+		box.Arrived(t.Token)
 	}
 }
