@@ -87,11 +87,28 @@ func (e *Errand) Answer(el *xmpp.Element) {
 	}
 }
 
-// Deliver owes a message to devices of an account; none stands for all that
-// are owed mail by its address (RFC 6121 §8.5.2). The sender's ack waits until
-// the mail is safe.
-func (e *Errand) Deliver(el *xmpp.Element, to xmpp.JID, devices ...string) error {
-	return e.Server.deliver(el, to, devices, e.Stanza, e.page)
+// Deliver owes a message to the devices of an account, as its address says
+// (RFC 6121 §8.5). The sender's ack waits until the mail is safe.
+func (e *Errand) Deliver(el *xmpp.Element, to xmpp.JID) error {
+	s := e.Server
+	boxes, err := s.boxes(nil, to.Local)
+	if err != nil {
+		return err
+	}
+	way := plan(letter{typ: "chat", full: to.Resource}, boxes)
+	if way.Refuse || way.Mail == nil {
+		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
+	}
+	m := &offline.Mail{From: el.Get("from"), ID: el.Get("id")}
+	m.Body = el.Set("to", to.String()).Bytes()
+	if el.Get("type") != "groupchat" {
+		if st, err := xmpp.StanzaOf(el); err == nil && lasting(st) {
+			m.Kept = s.kept(st, to.Local, st.From)
+			m.Archive = s.archiveID(m.Kept, to.Local, 0)
+			m.Body = s.stamped(st, st.From, to, to.Bare(), m.Archive)
+		}
+	}
+	return s.mail(e.Stanza, to.Local, way, m, e.page)
 }
 
 // Copy owes a written message that has no address yet to devices of an
@@ -167,35 +184,6 @@ func (e *Errand) Fleeing() bool { return fleeing(e.Stanza) }
 
 // Everybody lists all sessions, live and parked.
 func (s *Server) Everybody() []*Session { return s.hub.all() }
-
-// Deliver is the same for what the server itself sends.
-func (s *Server) Deliver(el *xmpp.Element, to xmpp.JID, devices ...string) error {
-	return s.deliver(el, to, devices, nil, nil)
-}
-
-func (s *Server) deliver(el *xmpp.Element, to xmpp.JID, devices []string, cause *xmpp.Stanza, p *page) error {
-	boxes, err := s.boxes(nil, to.Local)
-	if err != nil {
-		return err
-	}
-	way := plan(letter{typ: "chat", full: to.Resource}, boxes)
-	if devices != nil {
-		way = Plan{Mail: devices, Direct: true}
-	}
-	if way.Refuse || way.Mail == nil {
-		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
-	}
-	m := &offline.Mail{From: el.Get("from"), ID: el.Get("id")}
-	m.Body = el.Set("to", to.String()).Bytes()
-	if el.Get("type") != "groupchat" {
-		if st, err := xmpp.StanzaOf(el); err == nil && lasting(st) {
-			m.Kept = s.kept(st, to.Local, st.From)
-			m.Archive = s.archiveID(m.Kept, to.Local, 0)
-			m.Body = s.stamped(st, st.From, to, to.Bare(), m.Archive)
-		}
-	}
-	return s.mail(cause, to.Local, way, m, p)
-}
 
 // HandleHTTP gives a path of our HTTPS to h, by the patterns of http.ServeMux.
 func (s *Server) HandleHTTP(pattern string, h http.HandlerFunc) { s.http.HandleFunc(pattern, h) }
