@@ -386,7 +386,7 @@ func (a *accept) upgrade() error {
 	}
 	a.mute = false
 	cs := t.ConnectionState()
-	a.bindings = bindings(&cs, a.setup.shown())
+	a.bindings = Bindings(&cs, a.setup.shown())
 	a.c.nc = t
 	a.c.dec.Reset(t)
 	if w != nil {

@@ -362,7 +362,7 @@ func (a *accept) secured() bool {
 	case Framed:
 	case *tls.Conn:
 		cs := c.ConnectionState()
-		a.bindings = bindings(&cs, a.setup.shown())
+		a.bindings = Bindings(&cs, a.setup.shown())
 		if w, ok := c.NetConn().(*wire.Conn); ok {
 			a.c.dec.wait = w.Wait
 		}

@@ -153,7 +153,7 @@ func FuzzSASL(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for i := range mechanisms {
+	for i := range Mechanisms {
 		f.Add(byte(i), []byte("n,,n=alice,r=fyko+d2lbbFgONRv9qkxdawL"), []byte("c=biws,r=x,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts="))
 		f.Add(byte(i), []byte("p=tls-exporter,,n=alice,r=fyko+d2lbbFgONRv9qkxdawL"), []byte("c=,r=,p="))
 		f.Add(byte(i), []byte("y,a=bob@localhost,n=al=2Cice,r=fyko+d2lbbFgONRv9qkxdawL,m=x"), []byte(""))
@@ -165,9 +165,9 @@ func FuzzSASL(f *testing.F) {
 				return c, nil
 			}
 			return Credentials{}, ErrNoUser
-		}}, bindings: map[string][]byte{cbExporter: []byte("0123456789abcdef")}}
-		m := &mechanisms[int(mech)%len(mechanisms)]
-		x, err := a.begin(m.name)
+		}}, bindings: map[string][]byte{CBExporter: []byte("0123456789abcdef")}}
+		m := &Mechanisms[int(mech)%len(Mechanisms)]
+		x, err := a.begin(m.Name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -176,13 +176,13 @@ func FuzzSASL(f *testing.F) {
 				break
 			}
 		}
-		known := m.hash == nil && (bytes.HasSuffix(first, []byte("\x00alice\x00secret")) || bytes.Contains(bytes.ToLower(first), []byte("\x00alice\x00secret")))
+		known := m.Hash == nil && (bytes.HasSuffix(first, []byte("\x00alice\x00secret")) || bytes.Contains(bytes.ToLower(first), []byte("\x00alice\x00secret")))
 		if x.ok && !known {
-			t.Fatalf("%s: %q %q logged in as %q", m.name, first, second, x.user)
+			t.Fatalf("%s: %q %q logged in as %q", m.Name, first, second, x.user)
 		}
 		var wrong *AuthError
 		if err != nil && !errors.As(err, &wrong) {
-			t.Fatalf("%s: %q: an error that the client is not told: %v", m.name, first, err)
+			t.Fatalf("%s: %q: an error that the client is not told: %v", m.Name, first, err)
 		}
 	})
 }

@@ -12,18 +12,18 @@ import (
 func (a *accept) loginFeatures() []*Element {
 	one := El(NSSASL, "mechanisms")
 	two := El(NSSASL2, "authentication")
-	for _, m := range mechanisms {
-		if m.plus && len(a.bindings) == 0 {
+	for _, m := range Mechanisms {
+		if m.Plus && len(a.bindings) == 0 {
 			continue
 		}
-		one.Add(El(NSSASL, "mechanism").WithText(m.name))
-		two.Add(El(NSSASL2, "mechanism").WithText(m.name))
+		one.Add(El(NSSASL, "mechanism").WithText(m.Name))
+		two.Add(El(NSSASL2, "mechanism").WithText(m.Name))
 	}
 	bind := El(NSBind2, "bind").Add(El(NSBind2, "inline").Add(
 		El(NSBind2, "feature", "var", NSCarbons), El(NSBind2, "feature", "var", NSSM), El(NSBind2, "feature", "var", NSCSI)))
 	two.Add(El(NSSASL2, "inline").Add(bind, El(NSSM, "sm"), a.fastFeature()))
 	cb := El(NSCBTypes, "sasl-channel-binding")
-	for _, t := range []string{cbExporter, cbEndPoint} {
+	for _, t := range []string{CBExporter, CBEndPoint} {
 		if a.bindings[t] != nil {
 			cb.Add(El(NSCBTypes, "channel-binding", "type", t))
 		}
@@ -37,9 +37,9 @@ func (a *accept) fastFeature() *Element {
 		return nil
 	}
 	fast := El(NSFast, "fast")
-	for _, m := range tokenMechanisms {
-		if m.binding == "" || a.bindings[m.binding] != nil {
-			fast.Add(El(NSFast, "mechanism").WithText(m.name))
+	for _, m := range TokenMechanisms {
+		if m.Binding == "" || a.bindings[m.Binding] != nil {
+			fast.Add(El(NSFast, "mechanism").WithText(m.Name))
 		}
 	}
 	return fast
@@ -48,7 +48,7 @@ func (a *accept) fastFeature() *Element {
 // beginTwo is begin, and logins by token (XEP-0484), which say that they are.
 func (a *accept) beginTwo(el *Element) (x *exchange, err error) {
 	name := el.Get("mechanism")
-	if b, ok := bindingOf(name); ok && a.setup.Tokens != nil && el.Child(NSFast, "fast") != nil && (b == "" || a.bindings[b] != nil) {
+	if b, ok := BindingOf(name); ok && a.setup.Tokens != nil && el.Child(NSFast, "fast") != nil && (b == "" || a.bindings[b] != nil) {
 		x = &exchange{a: a, byToken: name}
 	} else if x, err = a.begin(name); err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func (a *accept) tokenFor(el *Element, x *exchange) *Element {
 			want = x.byToken
 		}
 	}
-	if b, ok := bindingOf(want); !ok || b != "" && a.bindings[b] == nil {
+	if b, ok := BindingOf(want); !ok || b != "" && a.bindings[b] == nil {
 		return nil
 	}
 	t, err := keep.Issue(x.user, x.device, want)
@@ -91,7 +91,7 @@ func (a *accept) saslOne() (done bool, err error) {
 	if err != nil {
 		return a.failed(NSSASL, err)
 	}
-	say := func(kind string, b []byte) error { return a.send(El(NSSASL, kind).WithText(encode64(b))) }
+	say := func(kind string, b []byte) error { return a.send(El(NSSASL, kind).WithText(Encode64(b))) }
 	text := el.Text()
 	if text == "" { // no initial response
 		if err := say("challenge", nil); err != nil {
@@ -139,7 +139,7 @@ func (a *accept) welcome(user string) {
 
 // decoded takes one message of the client.
 func (x *exchange) decoded(text string) ([]byte, error) {
-	b, err := decode64(text)
+	b, err := Decode64(text)
 	if err != nil {
 		return nil, &AuthError{Cond: "incorrect-encoding"}
 	}
@@ -216,7 +216,7 @@ func (a *accept) saslTwo() (done bool, err error) {
 		if x.ok {
 			return true, a.finish(el, x, out)
 		}
-		if err := a.send(El(NSSASL2, "challenge").WithText(encode64(out))); err != nil {
+		if err := a.send(El(NSSASL2, "challenge").WithText(Encode64(out))); err != nil {
 			return false, err
 		}
 		if text, err = a.response(NSSASL2); err != nil {
@@ -236,7 +236,7 @@ func (a *accept) finish(el *Element, x *exchange, out []byte) error {
 	}
 	yes := El(NSSASL2, "success")
 	if len(out) > 0 {
-		yes.Add(El(NSSASL2, "additional-data").WithText(encode64(out)))
+		yes.Add(El(NSSASL2, "additional-data").WithText(Encode64(out)))
 	}
 	yes.Add(a.tokenFor(el, x))
 	a.state = Authed

@@ -76,17 +76,17 @@ func fake(local string) Credentials {
 	return Credentials{v("1", sha1.Size), v("256", sha256.Size)}
 }
 
-// A mechanism is one way to log in.
-type mechanism struct {
-	name string
-	hash scram.HashGeneratorFcn // nil: PLAIN
+// A Mechanism is one way to log in.
+type Mechanism struct {
+	Name string
+	Hash scram.HashGeneratorFcn // nil: PLAIN
 	size func() hash.Hash
-	plus bool
+	Plus bool // bound to the channel
 	pick func(Credentials) Verifier
 }
 
-// mechanisms in the order of preference.
-var mechanisms = []mechanism{
+// Mechanisms in the order of preference.
+var Mechanisms = []Mechanism{
 	{"SCRAM-SHA-256-PLUS", scram.SHA256, sha256.New, true, func(c Credentials) Verifier { return c.SHA256 }},
 	{"SCRAM-SHA-256", scram.SHA256, sha256.New, false, func(c Credentials) Verifier { return c.SHA256 }},
 	{"SCRAM-SHA-1-PLUS", scram.SHA1, sha1.New, true, func(c Credentials) Verifier { return c.SHA1 }},
@@ -94,26 +94,26 @@ var mechanisms = []mechanism{
 	{"PLAIN", nil, sha256.New, false, func(c Credentials) Verifier { return c.SHA256 }},
 }
 
-func mechanismOf(name string) *mechanism {
-	for i := range mechanisms {
-		if mechanisms[i].name == name {
-			return &mechanisms[i]
+func mechanismOf(name string) *Mechanism {
+	for i := range Mechanisms {
+		if Mechanisms[i].Name == name {
+			return &Mechanisms[i]
 		}
 	}
 	return nil
 }
 
-// tokenMechanisms log in by a token in one round trip (XEP-0484), the best
+// TokenMechanisms log in by a token in one round trip (XEP-0484), the best
 // first; each is bound to the channel in its own way.
-var tokenMechanisms = []struct{ name, binding string }{
-	{"HT-SHA-256-EXPR", cbExporter}, {"HT-SHA-256-ENDP", cbEndPoint}, {"HT-SHA-256-NONE", ""},
+var TokenMechanisms = []struct{ Name, Binding string }{
+	{"HT-SHA-256-EXPR", CBExporter}, {"HT-SHA-256-ENDP", CBEndPoint}, {"HT-SHA-256-NONE", ""},
 }
 
-// bindingOf is the channel binding of a token mechanism.
-func bindingOf(name string) (binding string, ok bool) {
-	for _, m := range tokenMechanisms {
-		if m.name == name {
-			return m.binding, true
+// BindingOf is the channel binding of a token mechanism.
+func BindingOf(name string) (binding string, ok bool) {
+	for _, m := range TokenMechanisms {
+		if m.Name == name {
+			return m.Binding, true
 		}
 	}
 	return "", false
@@ -125,8 +125,8 @@ type Token struct {
 	Made, Expiry      time.Time
 }
 
-// proof is what an end says to show that it has the token (draft-schmaus-kitten-sasl-ht-09 §3).
-func (t Token) proof(role string, binding []byte) []byte {
+// Proof is what an end says to show that it has the token (draft-schmaus-kitten-sasl-ht-09 §3).
+func (t Token) Proof(role string, binding []byte) []byte {
 	m := hmac.New(sha256.New, []byte(t.Secret))
 	m.Write([]byte(role))
 	m.Write(binding)
@@ -154,12 +154,12 @@ func (x *exchange) token(in []byte) ([]byte, error) {
 	if err := x.attempt(); err != nil {
 		return nil, err
 	}
-	binding, _ := bindingOf(x.byToken)
+	binding, _ := BindingOf(x.byToken)
 	data := x.a.bindings[binding]
 	for _, t := range append(x.a.setup.Tokens.Of(x.user, x.device), Token{Secret: string(fakeKey)}) {
-		if hmac.Equal([]byte(proof), t.proof("Initiator", data)) && t.Mechanism == x.byToken {
+		if hmac.Equal([]byte(proof), t.Proof("Initiator", data)) && t.Mechanism == x.byToken {
 			x.ok, x.used = true, t
-			return t.proof("Responder", data), nil
+			return t.Proof("Responder", data), nil
 		}
 	}
 	return nil, &AuthError{Cond: "credentials-expired"} // XEP-0484 §"Server responsibilities"
@@ -168,7 +168,7 @@ func (x *exchange) token(in []byte) ([]byte, error) {
 // An exchange is one login in progress.
 type exchange struct {
 	a    *accept
-	m    *mechanism
+	m    *Mechanism
 	conv *scram.ServerConversation
 	user string // local part, prepared
 	real bool   // the account exists
@@ -184,7 +184,7 @@ var errAuth = &AuthError{Cond: "not-authorized"}
 
 func (a *accept) begin(name string) (*exchange, error) {
 	m := mechanismOf(name)
-	if m == nil || m.plus && len(a.bindings) == 0 {
+	if m == nil || m.Plus && len(a.bindings) == 0 {
 		return nil, &AuthError{Cond: "invalid-mechanism"}
 	}
 	return &exchange{a: a, m: m}, nil
@@ -195,7 +195,7 @@ func (x *exchange) step(in []byte) (out []byte, err error) {
 	if x.byToken != "" {
 		return x.token(in)
 	}
-	if x.m.hash == nil {
+	if x.m.Hash == nil {
 		return nil, x.plain(in)
 	}
 	if x.conv == nil {
@@ -279,7 +279,7 @@ func (x *exchange) converse(gs2 string) error {
 	if err != nil {
 		return err
 	}
-	srv, err := x.m.hash.NewServer(func(string) (scram.StoredCredentials, error) {
+	srv, err := x.m.Hash.NewServer(func(string) (scram.StoredCredentials, error) {
 		return scram.StoredCredentials{
 			KeyFactors: scram.KeyFactors{Salt: string(v.Salt), Iters: v.Iterations},
 			StoredKey:  v.StoredKey, ServerKey: v.ServerKey,
@@ -288,7 +288,7 @@ func (x *exchange) converse(gs2 string) error {
 	if err != nil {
 		return err
 	}
-	if !x.m.plus {
+	if !x.m.Plus {
 		if strings.HasPrefix(gs2, "p=") {
 			return &AuthError{Cond: "malformed-request"}
 		}
@@ -330,34 +330,36 @@ func (x *exchange) plain(in []byte) error {
 	return nil
 }
 
-func decode64(s string) ([]byte, error) {
+// Decode64 reads a message of a login.
+func Decode64(s string) ([]byte, error) {
 	if s == "=" { // an empty message, RFC 6120 §6.4.2
 		return []byte{}, nil
 	}
 	return base64.StdEncoding.DecodeString(s)
 }
 
-func encode64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
+// Encode64 writes one.
+func Encode64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 
 // The channel bindings that we can do (XEP-0440).
 const (
-	cbExporter = "tls-exporter"         // RFC 9266
-	cbEndPoint = "tls-server-end-point" // RFC 5929 §4
+	CBExporter = "tls-exporter"         // RFC 9266
+	CBEndPoint = "tls-server-end-point" // RFC 5929 §4
 )
 
-// bindings gives the channel-binding data of a connection. The certificate is
+// Bindings gives the channel-binding data of a connection. The certificate is
 // the one that the server showed.
-func bindings(cs *tls.ConnectionState, cert *x509.Certificate) map[string][]byte {
+func Bindings(cs *tls.ConnectionState, cert *x509.Certificate) map[string][]byte {
 	m := map[string][]byte{}
 	if cs.Version == tls.VersionTLS13 {
 		if b, err := cs.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32); err == nil {
-			m[cbExporter] = b
+			m[CBExporter] = b
 		}
 	}
 	if cert != nil {
 		h := endPointHash(cert)
 		h.Write(cert.Raw)
-		m[cbEndPoint] = h.Sum(nil)
+		m[CBEndPoint] = h.Sum(nil)
 	}
 	return m
 }

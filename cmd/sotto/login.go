@@ -18,6 +18,7 @@ import (
 
 	"sotto/crypto/vault"
 	"sotto/xmpp"
+	"sotto/xmpp/dial"
 )
 
 type loginCmd struct {
@@ -54,7 +55,7 @@ func (l *loginCmd) run(ctx context.Context, p *profile, wire func(bool, *xmpp.El
 	if err != nil {
 		return err
 	}
-	if err := tryLogin(ctx, xmpp.Login{Addr: addr, Direct: direct, JID: p.who, Password: word, TLS: conf, Log: slog.Default()}); err != nil {
+	if err := tryLogin(ctx, dial.Login{Addr: addr, Direct: direct, JID: p.who, Password: word, TLS: conf, Log: slog.Default()}); err != nil {
 		return explain(p, addr, err)
 	}
 	return l.keep(ctx, p, word, ca, wire, say)
@@ -79,8 +80,8 @@ func (l *loginCmd) authority(p *profile) (*tls.Config, []byte, error) {
 }
 
 // tryLogin opens a stream as nobody's device and closes it.
-func tryLogin(ctx context.Context, l xmpp.Login) error {
-	conn, _, err := xmpp.Dial(ctx, l)
+func tryLogin(ctx context.Context, l dial.Login) error {
+	conn, _, err := dial.Dial(ctx, l)
 	if err != nil {
 		return err
 	}

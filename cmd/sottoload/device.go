@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sotto/xmpp"
+	"sotto/xmpp/dial"
 )
 
 // A device is one simulated client.
@@ -26,7 +27,7 @@ type device struct {
 
 // login brings a device on; handler sees every stanza.
 func (p *peer) login(ctx context.Context, user, resource string, sm bool, on func(d *device, st *xmpp.Stanza) error) (*device, error) {
-	c, _, err := xmpp.Dial(ctx, xmpp.Login{
+	c, _, err := dial.Dial(ctx, dial.Login{
 		Addr: p.addr, JID: xmpp.JID{Local: user, Domain: domain}, Password: password,
 		TLS: p.tls(), Classic: true, ForceMech: "SCRAM-SHA-256", Resource: resource, SM: sm,
 	})

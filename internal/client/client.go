@@ -16,6 +16,7 @@ import (
 	"sotto/crypto/omemo"
 	"sotto/crypto/vault"
 	"sotto/xmpp"
+	"sotto/xmpp/dial"
 )
 
 // Options say who we are and where the server is.
@@ -144,7 +145,7 @@ func (c *Client) once(ctx context.Context, up func()) error {
 	if err != nil {
 		return err
 	}
-	conn, w, err := xmpp.Dial(ctx, c.login(s, addr, direct))
+	conn, w, err := dial.Dial(ctx, c.login(s, addr, direct))
 	if err != nil {
 		return err
 	}
@@ -195,9 +196,9 @@ func (c *Client) once(ctx context.Context, up func()) error {
 	return err
 }
 
-func (c *Client) login(s *session, addr string, direct bool) xmpp.Login {
+func (c *Client) login(s *session, addr string, direct bool) dial.Login {
 	h, id := s.resumption()
-	return xmpp.Login{
+	return dial.Login{
 		Addr: addr, JID: c.opt.Account, Password: c.opt.Password, TLS: c.opt.TLS, Direct: direct,
 		Tag: "sotto", AgentID: c.opt.AgentID, Software: "sotto", Device: c.opt.Device,
 		Token: c.token(), SM: true, ResumeID: id, ResumeH: h, Carbons: true, Log: c.opt.Log,
@@ -215,7 +216,7 @@ func (c *Client) token() *xmpp.Token {
 }
 
 // keepToken notes a new token, or that the old one is not good any more.
-func (c *Client) keepToken(w *xmpp.Welcome) {
+func (c *Client) keepToken(w *dial.Welcome) {
 	change := vault.Change{Kind: kindMeta, Name: "token"}
 	switch {
 	case w.Token != nil:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sotto/xmpp"
+	"sotto/xmpp/dial"
 )
 
 var errGone = errors.New("connection lost")
@@ -58,7 +59,7 @@ func (s *session) resumption() (h uint32, id string) {
 
 // attach binds the session to a new socket. What the server had not taken over
 // is written again.
-func (s *session) attach(conn *xmpp.Conn, w *xmpp.Welcome) error {
+func (s *session) attach(conn *xmpp.Conn, w *dial.Welcome) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conn, s.smID, s.managed, s.gone = conn, w.SMID, w.SMID != "", make(chan struct{})

@@ -18,6 +18,7 @@ import (
 
 	"sotto/relay"
 	"sotto/xmpp"
+	"sotto/xmpp/dial"
 )
 
 // long is set in CI: the same tests with more of everything.
@@ -115,7 +116,7 @@ func talkOnce(s *stage, n int) error {
 	defer stop()
 	got := make(chan string, 16)
 	talk := func(user string, say string) (*xmpp.Conn, error) {
-		c, _, err := xmpp.Dial(ctx, xmpp.Login{
+		c, _, err := dial.Dial(ctx, dial.Login{
 			Addr: s.addr, JID: xmpp.MustJID(user + "@localhost"), Password: "password", Resource: "x",
 			TLS: &tls.Config{RootCAs: s.roots}, Classic: true,
 		})

@@ -16,6 +16,7 @@ import (
 
 	"sotto/offline"
 	"sotto/xmpp"
+	"sotto/xmpp/dial"
 )
 
 // patience is how long an actor waits for what must come.
@@ -25,7 +26,7 @@ const patience = 5 * time.Second
 type actor struct {
 	name string
 	conn *xmpp.Conn
-	w    *xmpp.Welcome
+	w    *dial.Welcome
 	in   chan *xmpp.Element
 	out  struct {
 		sync.Mutex
@@ -177,7 +178,7 @@ func (p *play) actor(name string) *actor {
 // SASL2, "resume" to go on with the session of before, "agent" as a device.
 func (p *play) login(name string, how []string) {
 	user, resource, _ := strings.Cut(name, "/")
-	l := xmpp.Login{
+	l := dial.Login{
 		Addr: p.addr, JID: xmpp.MustJID(user + "@localhost"), Password: "password", Resource: resource,
 		TLS: &tls.Config{RootCAs: p.roots}, Classic: true,
 	}
@@ -210,7 +211,7 @@ func (p *play) login(name string, how []string) {
 		}
 	}
 	ctx, cut := context.WithCancel(context.Background())
-	c, w, err := xmpp.Dial(ctx, l)
+	c, w, err := dial.Dial(ctx, l)
 	if fails {
 		if err == nil && (l.ResumeID == "" || w.Resumed) {
 			p.fail("got in")

@@ -92,6 +92,7 @@ var allowed = []struct {
 	may  []string
 }{
 	{"sotto/xmpp", []string{"sotto/xmpp/wire"}},
+	{"sotto/xmpp/dial", []string{"sotto/xmpp"}},
 	{"sotto/xmpp/frame", []string{"sotto/xmpp"}},
 	{"sotto/xmpp/mam", []string{"sotto/xmpp"}},
 	{"sotto/offline", []string{"sotto/xmpp", "sotto/offline/blob", "sotto/offline/page"}},

@@ -13,6 +13,7 @@ import (
 	"sotto/relay/all"
 	"sotto/relay/budget"
 	"sotto/xmpp"
+	"sotto/xmpp/dial"
 )
 
 const burst = 5
@@ -28,7 +29,7 @@ type person struct {
 
 func login(t *testing.T, o *town.Town, user string) *person {
 	t.Helper()
-	c, _, err := xmpp.Dial(context.Background(), xmpp.Login{
+	c, _, err := dial.Dial(context.Background(), dial.Login{
 		Addr: o.Addr, JID: xmpp.MustJID(user + "@localhost"), Password: "secret-" + user,
 		TLS: &tls.Config{RootCAs: o.Roots}, AgentID: "phone of " + user,
 	})

@@ -14,25 +14,26 @@ import (
 
 	"sotto/internal/town"
 	"sotto/xmpp"
+	"sotto/xmpp/dial"
 )
 
 type phone struct {
 	t *testing.T
 	o *town.Town
-	l xmpp.Login
+	l dial.Login
 }
 
 func newPhone(t *testing.T, o *town.Town, agent string) *phone {
-	return &phone{t, o, xmpp.Login{
+	return &phone{t, o, dial.Login{
 		Addr: o.Addr, JID: xmpp.MustJID("alice@localhost"), Password: "secret-alice", TLS: &tls.Config{RootCAs: o.Roots},
 		AgentID: agent, SM: true,
 	}}
 }
 
 // in logs in and keeps what came of it; the stream is cut again.
-func (p *phone) in() *xmpp.Welcome {
+func (p *phone) in() *dial.Welcome {
 	p.t.Helper()
-	c, w, err := xmpp.Dial(context.Background(), p.l)
+	c, w, err := dial.Dial(context.Background(), p.l)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -62,11 +63,11 @@ func TestToken(t *testing.T) {
 		t.Fatal(w.Mechanism, w.TokenRefused, w.Token)
 	}
 	good := *p.l.Token
-	for name, change := range map[string]func(l *xmpp.Login){
-		"another mechanism": func(l *xmpp.Login) { l.Token.Mechanism = "HT-SHA-256-NONE" },
-		"another binding":   func(l *xmpp.Login) { l.Token.Mechanism = "HT-SHA-256-ENDP" },
-		"another secret":    func(l *xmpp.Login) { l.Token.Secret += "x" },
-		"another device":    func(l *xmpp.Login) { l.AgentID = "laptop" },
+	for name, change := range map[string]func(l *dial.Login){
+		"another mechanism": func(l *dial.Login) { l.Token.Mechanism = "HT-SHA-256-NONE" },
+		"another binding":   func(l *dial.Login) { l.Token.Mechanism = "HT-SHA-256-ENDP" },
+		"another secret":    func(l *dial.Login) { l.Token.Secret += "x" },
+		"another device":    func(l *dial.Login) { l.AgentID = "laptop" },
 	} {
 		q := newPhone(t, o, "phone")
 		tok := good
@@ -113,7 +114,7 @@ func TestTokenEnds(t *testing.T) {
 	p.l.Token = &third
 	p.in()
 	o.SetPassword("alice", "another secret")
-	if _, _, err := xmpp.Dial(context.Background(), p.l); err == nil {
+	if _, _, err := dial.Dial(context.Background(), p.l); err == nil {
 		t.Fatal("logged in with the old password's token")
 	} else if auth := (*xmpp.AuthError)(nil); !errors.As(err, &auth) {
 		t.Fatal(err)
@@ -181,7 +182,7 @@ func TestOneRoundTrip(t *testing.T) {
 	}()
 	via := p.l
 	via.Addr = l.Addr().String()
-	c, w, err := xmpp.Dial(context.Background(), via)
+	c, w, err := dial.Dial(context.Background(), via)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"sotto/internal/town"
 	"sotto/relay/upload"
 	"sotto/xmpp"
+	"sotto/xmpp/dial"
 )
 
 const patience = 5 * time.Second
@@ -36,7 +37,7 @@ type person struct {
 
 func enter(t *testing.T, o *town.Town, user string) *person {
 	t.Helper()
-	c, _, err := xmpp.Dial(context.Background(), xmpp.Login{Addr: o.Addr, JID: xmpp.MustJID(user + "@localhost"),
+	c, _, err := dial.Dial(context.Background(), dial.Login{Addr: o.Addr, JID: xmpp.MustJID(user + "@localhost"),
 		Password: "secret-" + user, TLS: &tls.Config{RootCAs: o.Roots}})
 	if err != nil {
 		t.Fatal(err)

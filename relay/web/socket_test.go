@@ -18,6 +18,7 @@ import (
 
 	"sotto/internal/town"
 	"sotto/xmpp"
+	"sotto/xmpp/dial"
 	"sotto/xmpp/frame"
 )
 
@@ -336,9 +337,9 @@ func TestHostMeta(t *testing.T) {
 // XEP-0368 §4: the same port speaks XMPP to a client that asks for it by ALPN.
 func TestSharedPort(t *testing.T) {
 	o := town.New(t, "alice")
-	l := xmpp.Login{Addr: strings.TrimPrefix(o.URL, "https://"), JID: xmpp.MustJID("alice@localhost"), Password: "secret-alice",
+	l := dial.Login{Addr: strings.TrimPrefix(o.URL, "https://"), JID: xmpp.MustJID("alice@localhost"), Password: "secret-alice",
 		TLS: &tls.Config{RootCAs: o.Roots}, Direct: true, SM: true, AgentID: "x"}
-	c, w, err := xmpp.Dial(context.Background(), l)
+	c, w, err := dial.Dial(context.Background(), l)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package xmpp
+package dial
 
 import (
 	"context"
@@ -10,12 +10,14 @@ import (
 	"log/slog"
 	"net"
 	"time"
+
+	"sotto/xmpp"
 )
 
 // Login is what a client needs to open a stream.
 type Login struct {
 	Addr                           string // host:port
-	JID                            JID
+	JID                            xmpp.JID
 	Password                       string
 	TLS                            *tls.Config
 	Direct                         bool // TLS from the first byte (XEP-0368)
@@ -26,56 +28,57 @@ type Login struct {
 	ResumeH                        uint32
 	Carbons                        bool
 	ForceMech                      string
-	Classic                        bool   // no SASL2
-	Token                          *Token // of an earlier Welcome: one round trip (XEP-0484)
+	Classic                        bool        // no SASL2
+	Token                          *xmpp.Token // of an earlier Welcome: one round trip (XEP-0484)
 	Log                            *slog.Logger
 }
 
 // Welcome is how a login ended.
 type Welcome struct {
-	JID          JID
+	JID          xmpp.JID
 	SMID         string
 	Resumed      bool
 	ResumeFailed bool
 	H            uint32 // what the server has of a resumed stream
 	Mechanism    string
-	Token        *Token // for the next login; nil: the old one stays good
-	TokenRefused bool   // the one that was used is not good any more
-	Features     *Element
-	Bound        *Element // of Bind 2; nil: there was none (XEP-0386 §4)
+	Token        *xmpp.Token // for the next login; nil: the old one stays good
+	TokenRefused bool        // the one that was used is not good any more
+	Features     *xmpp.Element
+	Bound        *xmpp.Element // of Bind 2; nil: there was none (XEP-0386 §4)
 }
 
 // A dialer drives the client's end to stanzas.
 type dialer struct {
-	c        *Conn
+	*xmpp.Hand
 	l        *Login
+	jid      xmpp.JID // what the server gave us
 	w        Welcome
 	bindings map[string][]byte
-	features *Element
+	features *xmpp.Element
 }
 
-// Dial opens a stream; a wrong password is an *AuthError.
-func Dial(ctx context.Context, l Login) (*Conn, *Welcome, error) {
+// Dial opens a stream; a wrong password is an *xmpp.AuthError.
+func Dial(ctx context.Context, l Login) (*xmpp.Conn, *Welcome, error) {
 	var nd net.Dialer
 	nc, err := nd.DialContext(ctx, "tcp", l.Addr)
 	if err != nil {
 		return nil, nil, err
 	}
-	d := &dialer{c: newConn(nc, l.Log, AfterAuth), l: &l}
+	d := &dialer{Hand: xmpp.Take(nc, l.Log, xmpp.AfterAuth, false), l: &l}
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	defer stop()
 	_ = nc.SetDeadline(time.Now().Add(60 * time.Second))
 	if err := d.drive(); err != nil {
-		d.c.nc.Close()
+		d.Net().Close()
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
 		return nil, nil, err
 	}
-	_ = d.c.nc.SetDeadline(time.Time{})
-	d.w.JID = d.c.jid
+	_ = d.Net().SetDeadline(time.Time{})
+	d.w.JID = d.jid
 	d.w.Features = d.features
-	return d.c, &d.w, nil
+	return d.Flow(d.jid, d.w.Resumed), &d.w, nil
 }
 
 func (d *dialer) drive() error {
@@ -89,7 +92,7 @@ func (d *dialer) drive() error {
 	if done, err := d.loginFast(); done || err != nil {
 		return err
 	}
-	if d.features.Child(NSSASL2, "authentication") != nil && !d.l.Classic {
+	if d.features.Child(xmpp.NSSASL2, "authentication") != nil && !d.l.Classic {
 		return d.loginTwo()
 	}
 	return d.loginOne()
@@ -101,27 +104,27 @@ func (d *dialer) loginFast() (done bool, err error) {
 	t := d.l.Token
 	binding, ok := "", false
 	if t != nil {
-		binding, ok = bindingOf(t.Mechanism)
+		binding, ok = xmpp.BindingOf(t.Mechanism)
 	}
 	if !ok || d.l.Classic || binding != "" && d.bindings[binding] == nil {
 		return false, d.open()
 	}
-	first := append([]byte(d.l.JID.Local+"\x00"), t.proof("Initiator", d.bindings[binding])...)
-	el := d.authenticate(t.Mechanism, encode64(first)).Add(El(NSFast, "fast"))
+	first := append([]byte(d.l.JID.Local+"\x00"), t.Proof("Initiator", d.bindings[binding])...)
+	el := d.authenticate(t.Mechanism, xmpp.Encode64(first)).Add(xmpp.El(xmpp.NSFast, "fast"))
 	if err := d.openWith(el.Bytes()); err != nil {
 		return false, err
 	}
 	d.w.Mechanism = t.Mechanism
-	if el, err = d.read(); err != nil {
+	if el, err = d.Read(); err != nil {
 		return false, err
 	}
-	if !el.Is(NSSASL2, "success") {
+	if !el.Is(xmpp.NSSASL2, "success") {
 		d.w.TokenRefused = true
 		return false, nil // the password may be good (XEP-0484 §"Client responsibilities")
 	}
-	got, err := decode64(el.Child(NSSASL2, "additional-data").Text())
-	if err != nil || !hmac.Equal(got, t.proof("Responder", d.bindings[binding])) {
-		return false, &AuthError{Cond: "not-authorized", Text: "the server did not prove that it knows the token"}
+	got, err := xmpp.Decode64(el.Child(xmpp.NSSASL2, "additional-data").Text())
+	if err != nil || !hmac.Equal(got, t.Proof("Responder", d.bindings[binding])) {
+		return false, &xmpp.AuthError{Cond: "not-authorized", Text: "the server did not prove that it knows the token"}
 	}
 	return true, d.taken(el)
 }
@@ -130,18 +133,15 @@ func (d *dialer) startTLS() error {
 	if err := d.open(); err != nil {
 		return err
 	}
-	if d.features.Child(NSTLS, "starttls") == nil {
+	if d.features.Child(xmpp.NSTLS, "starttls") == nil {
 		return errors.New("the server does not offer TLS")
 	}
-	el, err := d.ask(El(NSTLS, "starttls"))
+	el, err := d.Ask(xmpp.El(xmpp.NSTLS, "starttls"))
 	if err != nil {
 		return err
 	}
-	if !el.Is(NSTLS, "proceed") {
+	if !el.Is(xmpp.NSTLS, "proceed") {
 		return errors.New("the server refused TLS")
-	}
-	if d.c.dec.Ahead() {
-		return errors.New("the server sent bytes before TLS was up")
 	}
 	return d.secure()
 }
@@ -156,17 +156,15 @@ func (d *dialer) secure() error {
 		conf.ServerName = d.l.JID.Domain
 	}
 	if d.l.Direct {
-		conf.NextProtos = []string{ALPN}
+		conf.NextProtos = []string{xmpp.ALPN}
 	}
-	t := tls.Client(d.c.nc, conf)
+	t := tls.Client(d.Net(), conf)
 	if err := t.Handshake(); err != nil {
 		return err
 	}
 	cs := t.ConnectionState()
-	d.bindings = bindings(&cs, cs.PeerCertificates[0])
-	d.c.nc = t
-	d.c.dec.Reset(t)
-	return nil
+	d.bindings = xmpp.Bindings(&cs, cs.PeerCertificates[0])
+	return d.Secure(t)
 }
 
 // open starts a stream and reads the features.
@@ -176,58 +174,20 @@ func (d *dialer) open() error { return d.openWith(nil) }
 func (d *dialer) openWith(more []byte) error {
 	b := append([]byte(nil), "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'"...)
 	if more != nil {
-		b = AppendAttr(b, "from", d.l.JID.Bare().String()) // only inside TLS (RFC 6120 §4.7.1)
+		b = xmpp.AppendAttr(b, "from", d.l.JID.Bare().String()) // only inside TLS (RFC 6120 §4.7.1)
 	}
-	b = append(AppendAttr(b, "to", d.l.JID.Domain), '>')
+	b = append(xmpp.AppendAttr(b, "to", d.l.JID.Domain), '>')
 	b = append(b, more...)
-	if _, err := d.c.nc.Write(b); err != nil {
+	if err := d.Write(b); err != nil {
 		return err
 	}
-	d.c.dec.Restart()
-	if _, err := d.c.dec.Header(); err != nil {
+	if _, err := d.Header(); err != nil {
 		return err
 	}
 	return d.readFeatures()
 }
 
-func (d *dialer) readFeatures() error {
-	el, err := d.read()
-	if err != nil {
-		return err
-	}
-	if !el.Is(NSStream, "features") {
-		return errors.New("no stream features but " + el.Name.Local)
-	}
-	d.features = el
-	return nil
-}
-
-func (d *dialer) read() (*Element, error) {
-	if err := d.c.dec.Next(&d.c.st); err != nil {
-		return nil, err
-	}
-	el, err := d.c.st.Element()
-	if err == nil && el.Is(NSStream, "error") {
-		return nil, streamErrorOf(el)
-	}
-	return el, err
-}
-
-func streamErrorOf(el *Element) *StreamError {
-	e := &StreamError{Cond: StreamUndefined, Text: el.Child(NSStreams, "text").Text()}
-	for _, k := range el.Children() {
-		if k.Name.Space == NSStreams && k.Name.Local != "text" {
-			e.Cond = k.Name.Local
-		} else if k.Name.Space != NSStreams {
-			e.App = k
-		}
-	}
-	return e
-}
-
-func (d *dialer) ask(el *Element) (*Element, error) {
-	if _, err := d.c.nc.Write(el.Bytes()); err != nil {
-		return nil, err
-	}
-	return d.read()
+func (d *dialer) readFeatures() (err error) {
+	d.features, err = d.Features()
+	return err
 }
