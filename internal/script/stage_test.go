@@ -3,6 +3,7 @@
 package script
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -68,7 +69,7 @@ func (s *stage) open() {
 	s.must(err)
 	o := s.opt
 	o.Domain, o.Store, o.Log = "localhost", s.store, log
-	o.URL = "https://localhost:5443" // nobody listens: plays only ask
+	o.URL = cmp.Or(o.URL, "https://localhost:5443") // nobody listens: plays only ask
 	o.TLS = &tls.Config{Certificates: []tls.Certificate{s.cert}}
 	door := account.NewDoor(s.store, !s.closed)
 	o.Door = door.Door()

@@ -278,6 +278,7 @@ RFC 5929 Channel bindings for TLS
 RFC 6120 XMPP Core
 RFC 6121 XMPP Instant Messaging and Presence
 RFC 6415 Web Host Metadata
+RFC 6455 The WebSocket Protocol
 RFC 6716 Opus
 RFC 6761 Special-use domain names
 RFC 7395 XMPP over WebSocket
