@@ -29,6 +29,7 @@ type Account struct {
 	Created      time.Time
 	Devices      []Device
 	Revoked      []string `json:",omitempty"` // devices that may not come back with this password
+	Disabled     bool     `json:",omitempty"` // nobody may log in
 }
 
 // Device is one installation that is owed messages (DESIGN §4).
@@ -180,6 +181,14 @@ func (s *Store) UpdateAccount(n Account) error {
 			return err
 		}
 		return s.writeAccount(tx, acct, &a)
+	})
+}
+
+// Disable keeps everybody out of an account, or lets them in again.
+func (s *Store) Disable(user string, out bool) error {
+	return s.change(user, func(a *Account) error {
+		a.Disabled = out
+		return nil
 	})
 }
 

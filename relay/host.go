@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -336,8 +337,22 @@ type Command struct {
 	Run        func(r *Request, form *xmpp.Element) (answer *xmpp.Element, done bool, err error)
 }
 
+// Sorry says, in the answer to a command, why it was not done (XEP-0050 §3.2).
+type Sorry string
+
+func (s Sorry) Error() string { return string(s) }
+
 // Command adds one to the server.
 func (s *Server) Command(c Command) { s.commands = append(s.commands, c) }
+
+// FindCommand gives one, whoever may use it.
+func (s *Server) FindCommand(node string) (Command, bool) {
+	i := slices.IndexFunc(s.commands, func(c Command) bool { return c.Node == node })
+	if i < 0 {
+		return Command{}, false
+	}
+	return s.commands[i], true
+}
 
 // Commands are those that the asker may use.
 func (s *Server) Commands(r *Request) (all []Command) {

@@ -90,8 +90,45 @@ func (s *Server) DeleteUser(user string) error {
 	if err := s.Erase(user); err != nil {
 		return err
 	}
-	s.Expel(user)
+	s.Expel(s.jidOf(user), ErrDeleted)
 	return nil
+}
+
+// Why the operator, or the account's end, closes streams.
+var (
+	ErrDeleted  = &xmpp.StreamError{Cond: xmpp.StreamNotAuthorized, Text: "the account was deleted"}
+	ErrEnded    = &xmpp.StreamError{Cond: xmpp.StreamPolicyViolation, Text: "the operator ended this session"}
+	errDisabled = &xmpp.StreamError{Cond: xmpp.StreamNotAuthorized, Text: "the operator disabled this account"}
+)
+
+// Disable keeps everybody out of an account whose sessions end, or lets them
+// in again. What it has stays, and what is sent to it waits (XEP-0133 §4.3).
+func (s *Server) Disable(user string, out bool) error {
+	if err := s.opt.Store.Disable(user, out); err != nil {
+		return err
+	}
+	if out {
+		s.Expel(s.jidOf(user), errDisabled)
+	}
+	return nil
+}
+
+func (s *Server) barred(user string) bool {
+	a, err := s.opt.Store.Account(user)
+	return err == nil && a.Disabled
+}
+
+func (s *Server) jidOf(user string) xmpp.JID { return xmpp.JID{Local: user, Domain: s.domain.Domain} }
+
+// Active says whether somebody seems to be at the session's client.
+func (x *Session) Active() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch x.presence.Child(xmpp.NSClient, "show").Text() {
+	case "away", "xa":
+		return false
+	}
+	return x.conn != nil && !x.inactive
 }
 
 // Born is when the session began.
@@ -133,17 +170,30 @@ func (s *Server) Erase(user string) error {
 	return s.opt.Store.DeleteAccount(user)
 }
 
-// Expel ends the sessions of an account that is no more; what waits for their
-// clients is said before (XEP-0077 §3.2).
-func (s *Server) Expel(user string) {
-	for _, x := range s.hub.of(user) {
+// Expel ends the sessions of an account, or the one of a full address; what
+// waits for their clients is said before (XEP-0077 §3.2).
+func (s *Server) Expel(who xmpp.JID, why *xmpp.StreamError) {
+	for _, x := range s.hub.of(who.Local) {
+		if who.Resource != "" && who.Resource != x.jid.Resource {
+			continue
+		}
 		x.mu.Lock()
 		x.spoilt = true
 		away := x.conn == nil
 		x.mu.Unlock()
-		x.closeConn(&xmpp.StreamError{Cond: xmpp.StreamNotAuthorized, Text: "the account was deleted"})
+		x.closeConn(why)
 		if away {
 			x.end()
 		}
+	}
+}
+
+// OnCreate adds a hook for a new account.
+func (s *Server) OnCreate(f func(user string)) { s.created = append(s.created, f) }
+
+// Created tells of a new account.
+func (s *Server) Created(user string) {
+	for _, f := range s.created {
+		f(user)
 	}
 }

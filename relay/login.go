@@ -45,6 +45,10 @@ func (l *login) bind(c *xmpp.Conn, b xmpp.BindRequest) (xmpp.Bound, error) {
 		old.replaced()
 	}
 	l.x, l.turn = x, x.turn
+	if s.barred(x.user) { // since it logged in; who is in the hub now will be told to go
+		x.end()
+		return xmpp.Bound{}, &xmpp.StreamError{Cond: xmpp.StreamNotAuthorized, Text: errDisabled.Text}
+	}
 	if firm {
 		s.loadCarbons(x)
 	}

@@ -51,6 +51,7 @@ type Server struct {
 	dress    []func(x *Session, el *xmpp.Element)
 	gone     []func(x *Session)
 	deleted  []func(user string)
+	created  []func(user string)
 	revived  []func(x *Session)
 	features []func() []*xmpp.Element
 	bound    []func(x *Session) []*xmpp.Element
@@ -69,6 +70,8 @@ type Server struct {
 	Blocks func(user string, j xmpp.JID) bool
 	// Archives says whether messages with j go into user's history (XEP-0441 §2).
 	Archives func(user string, j xmpp.JID) bool
+	// Roster is user's list, as RFC 6121 §2.1.4 shows it.
+	Roster func(user string) (*xmpp.Element, error)
 	// InRoster says whether user has j on the list.
 	InRoster func(user string, j xmpp.JID) bool
 	// MaySee says whether watcher may see user's presence (RFC 6121 §3).
@@ -114,7 +117,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.setup = &xmpp.Setup{
 		Domain: o.Domain, TLS: o.TLS, Log: o.Log, Lookup: s.lookup, Deadline: o.Deadline,
-		Attempt: s.attempt, Proved: s.proved, Features: s.streamFeatures,
+		Attempt: s.attempt, Proved: s.proved, Barred: s.barred, Features: s.streamFeatures,
 	}
 	if o.Door != nil {
 		s.setup.Door = &xmpp.Door{Open: o.Door.Open, Invited: o.Door.Invited, Ask: s.door}

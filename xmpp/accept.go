@@ -30,6 +30,9 @@ type Setup struct {
 	// Proved that its password was right; nil: no limits.
 	Attempt func(addr net.Addr, local, device string) (wait time.Duration, ok bool)
 	Proved  func(addr net.Addr, local, device string)
+	// Barred says that an account is disabled; only who has proved to be its
+	// owner is told. nil: none is.
+	Barred func(local string) bool
 	// Tokens is the memory of FAST logins; nil: not offered.
 	Tokens *Tokens
 	// Door is how people get an account before login; nil: they do not.

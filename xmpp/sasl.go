@@ -147,6 +147,10 @@ func (x *exchange) decoded(text string) ([]byte, error) {
 	if x.ok && x.a.setup.Proved != nil {
 		x.a.setup.Proved(x.a.c.Addr(), x.user, x.device)
 	}
+	if x.ok && x.a.setup.Barred != nil && x.a.setup.Barred(x.user) {
+		x.ok = false
+		return nil, &AuthError{Cond: "account-disabled"} // RFC 6120 §6.5.1
+	}
 	return out, err
 }
 

@@ -15,6 +15,7 @@ import (
 	"sotto/offline"
 	"sotto/relay"
 	"sotto/relay/account"
+	"sotto/relay/admin"
 )
 
 // An order is one line on the admin socket; the answer is one line, too.
@@ -78,7 +79,9 @@ func obey(o *order, st *offline.Store, r *relay.Server) answer {
 	var a answer
 	switch o.Verb {
 	case "add":
-		err = account.Create(st, o.User, o.Password)
+		if err = account.Create(st, o.User, o.Password); err == nil && r != nil {
+			r.Created(o.User)
+		}
 	case "passwd":
 		err = account.SetPassword(st, o.User, o.Password)
 	case "del":
@@ -87,6 +90,16 @@ func obey(o *order, st *offline.Store, r *relay.Server) answer {
 		} else {
 			err = r.DeleteUser(o.User)
 		}
+	case "disable", "enable":
+		if r == nil {
+			err = st.Disable(o.User, o.Verb == "disable")
+		} else {
+			err = r.Disable(o.User, o.Verb == "disable")
+		}
+	case "admin", "no-admin":
+		err = admin.Set(st, o.User, o.Verb == "admin")
+	case "admins":
+		a.Lines, err = admin.All(st)
 	case "list":
 		a.Lines, err = st.Users()
 	case "status":

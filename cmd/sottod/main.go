@@ -37,7 +37,15 @@ type cli struct {
 		Passwd userName `cmd:"" help:"Change a password."`
 		Del    userName `cmd:"" help:"Delete an account and all it has."`
 		List   struct{} `cmd:"" help:"List the accounts."`
+
+		Disable userName `cmd:"" help:"Keep everybody out of an account; what it has stays."`
+		Enable  userName `cmd:"" help:"Let people in again."`
 	} `cmd:"" help:"Accounts; works while the server runs."`
+	Admin struct {
+		Add  userName `cmd:"" help:"Let an account run the server from its client (XEP-0133)."`
+		Del  userName `cmd:"" help:"Do not let it any more."`
+		List struct{} `cmd:"" help:"List the admins."`
+	} `cmd:"" help:"Who may run the server by commands of a client; works while it runs."`
 	Device struct {
 		List   userName `cmd:"" help:"List the devices of an account."`
 		Revoke struct {
@@ -130,6 +138,16 @@ func (c *cli) users(conf *Config, command string) error {
 		o = order{Verb: "del", User: c.User.Del.Name}
 	case "user list":
 		o = order{Verb: "list"}
+	case "user disable <name>":
+		o = order{Verb: "disable", User: c.User.Disable.Name}
+	case "user enable <name>":
+		o = order{Verb: "enable", User: c.User.Enable.Name}
+	case "admin add <name>":
+		o = order{Verb: "admin", User: c.Admin.Add.Name}
+	case "admin del <name>":
+		o = order{Verb: "no-admin", User: c.Admin.Del.Name}
+	case "admin list":
+		o = order{Verb: "admins"}
 	case "device list <name>":
 		o = order{Verb: "devices", User: c.Device.List.Name}
 	case "device revoke <name> <id>":

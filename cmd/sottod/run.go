@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -32,6 +33,7 @@ type server struct {
 	relay *relay.Server
 	admin net.Listener
 	tls   *tls.Config
+	stop  chan bool // an admin's order to end; true: and to begin again
 }
 
 func openStore(c *Config) (*offline.Store, error) {
@@ -53,7 +55,7 @@ func newServer(c Config) (*server, error) {
 	if n, err := store.Histories(); err == nil && n > 0 && c.Mode == "forget" {
 		slog.Warn("histories of mode = keep are still in the data folder, though nobody can read them; sottod erase-histories erases them", "n", n)
 	}
-	s := &server{conf: c, store: store}
+	s := &server{conf: c, store: store, stop: make(chan bool, 1)}
 	if err := s.build(); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
@@ -87,6 +89,12 @@ func (s *server) build() error {
 	return all.Add(s.relay, all.Options{
 		Door: door, Budget: budget.Options{Burst: s.conf.Words}, Rooms: muc.Options{Domain: s.conf.Rooms, History: s.conf.RoomPast},
 		Upload: s.conf.files(), Info: info.Options{Contact: s.conf.Contact, Status: s.conf.Outage},
+		Stop: func(again bool) {
+			select {
+			case s.stop <- again:
+			default: // it ends already
+			}
+		},
 	})
 }
 
@@ -101,14 +109,29 @@ func (s *server) serve(ctx context.Context, ready func()) error {
 	ready()
 	go giveBack(ctx)
 	var err error
+	var again bool
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
+	case again = <-s.stop:
 	}
 	short, stop := context.WithTimeout(context.Background(), 5*time.Second)
 	defer stop()
 	s.admin.Close()
-	return errors.Join(err, s.relay.Shutdown(short), s.store.Close())
+	err = errors.Join(err, s.relay.Shutdown(short), s.store.Close())
+	if again && err == nil {
+		return restart()
+	}
+	return err
+}
+
+// restart begins again as what is in the file now: an upgrade is in force.
+func restart() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(strings.TrimSuffix(self, " (deleted)"), os.Args, os.Environ())
 }
 
 func (s *server) listen(failed chan<- error) error {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sotto/offline"
+	"sotto/relay/admin"
 	"sotto/xmpp"
 	"sotto/xmpp/dial"
 )
@@ -125,6 +126,8 @@ func (p *play) do(line string) {
 		p.knock(f[1], f[2], f[3], f[4])
 	case "reports": // so many wait for the operator; the last one has these words
 		p.reports(f[1], f[2:])
+	case "admin": // may run the server from a client
+		p.must(admin.Set(p.store, f[1], true))
 	case "mailbox":
 		p.mailbox(f[1], f[2])
 	case "room": // for so much mail in each mailbox

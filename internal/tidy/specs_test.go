@@ -173,6 +173,7 @@ XEP-0092 1.1 Software Version
 XEP-0115 1.6.0 Entity Capabilities
 XEP-0124 1.11.2 Bidirectional-streams Over Synchronous HTTP (BOSH)
 XEP-0128 1.0.1 Service Discovery Extensions
+XEP-0133 1.3.1 Service Administration
 XEP-0153 1.1.1 vCard-Based Avatars
 XEP-0156 1.4.0 Discovering Alternative XMPP Connection Methods
 XEP-0157 1.1.1 Contact Addresses for XMPP Services

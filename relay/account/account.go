@@ -107,7 +107,7 @@ func registered(s *relay.Server, r *relay.Request) (*xmpp.Element, error) {
 		if err := s.Erase(user); err != nil {
 			return nil, err
 		}
-		r.After = func() { s.Expel(user) }
+		r.After = func() { s.Expel(r.From.Bare(), relay.ErrDeleted) }
 		return nil, nil
 	}
 	if q.Child(xmpp.NSRegister, "username").Text() != user {

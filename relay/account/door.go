@@ -92,6 +92,7 @@ func (d *Door) enter(user, password, token string) error {
 		}
 		return err
 	}
+	d.s.Created(user)
 	if i.By != "" {
 		d.s.Befriend(i.By, user)
 	}

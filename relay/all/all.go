@@ -3,8 +3,11 @@
 package all
 
 import (
+	"errors"
+
 	"sotto/relay"
 	"sotto/relay/account"
+	"sotto/relay/admin"
 	"sotto/relay/archive"
 	"sotto/relay/block"
 	"sotto/relay/budget"
@@ -28,6 +31,7 @@ type Options struct {
 	Upload upload.Options
 	Budget budget.Options
 	Info   info.Options
+	Stop   func(again bool) // ends the process (XEP-0133 §4.30); nil: nobody may from afar
 }
 
 // Add registers all families.
@@ -48,5 +52,6 @@ func Add(s *relay.Server, o Options) error {
 	if o.Door != nil {
 		account.Add(s, o.Door)
 	}
-	return muc.Add(s, o.Rooms)
+	err := admin.Add(s, admin.Options{Create: account.Create, SetPassword: account.SetPassword, Stop: o.Stop})
+	return errors.Join(err, muc.Add(s, o.Rooms))
 }

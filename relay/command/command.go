@@ -3,6 +3,8 @@
 package command
 
 import (
+	"errors"
+
 	"sotto/relay"
 	"sotto/xmpp"
 )
@@ -20,14 +22,12 @@ func run(r *relay.Request) (*xmpp.Element, error) {
 		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
 	el := r.Payload
-	var c *relay.Command
-	for _, k := range r.Server.Commands(r) {
-		if k.Node == el.Get("node") {
-			c = &k
-		}
-	}
-	if c == nil {
+	c, ok := r.Server.FindCommand(el.Get("node"))
+	if !ok {
 		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
+	}
+	if c.May != nil && !c.May(r) {
+		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.Forbidden)
 	}
 	session := el.Get("sessionid")
 	if len(session) > 100 {
@@ -51,6 +51,9 @@ func run(r *relay.Request) (*xmpp.Element, error) {
 		form = nil
 	}
 	answer, done, err := c.Run(r, form)
+	if why := relay.Sorry(""); errors.As(err, &why) {
+		return res.Set("status", "completed").Add(xmpp.El(xmpp.NSCommands, "note", "type", "error").WithText(string(why))), nil
+	}
 	if err != nil {
 		return nil, err
 	}

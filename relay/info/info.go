@@ -110,7 +110,7 @@ func (i *info) disco(r *relay.Request) (*xmpp.Element, error) {
 
 // command is the one of that name that the asker may use.
 func (i *info) command(r *relay.Request, node string) *relay.Command {
-	if node == "" || i.where(r) != relay.OnServer {
+	if node == "" || !r.ToServer() && !r.Own() {
 		return nil
 	}
 	for _, c := range i.s.Commands(r) {
@@ -149,7 +149,7 @@ func (i *info) items(r *relay.Request) (*xmpp.Element, error) {
 		return nil, err
 	}
 	q := xmpp.El(xmpp.NSDiscoItems, "query", "node", r.Payload.Get("node"))
-	if n := r.Payload.Get("node"); n == xmpp.NSCommands && i.where(r) == relay.OnServer { // XEP-0050 §2.2
+	if n := r.Payload.Get("node"); n == xmpp.NSCommands && (r.ToServer() || r.Own()) { // XEP-0050 §2.2
 		for _, c := range i.s.Commands(r) {
 			q.Add(xmpp.El(xmpp.NSDiscoItems, "item", "jid", i.s.Domain(), "node", c.Node, "name", c.Name))
 		}

@@ -32,7 +32,7 @@ func Add(s *relay.Server) {
 	s.Watchers = func(user string) []xmpp.JID { return r.contacts(user, func(i *item) bool { return i.From }) }
 	s.Watched = func(user string) []xmpp.JID { return r.contacts(user, func(i *item) bool { return i.To }) }
 	s.InRoster = r.listed
-	s.Groups, s.Befriend = r.groups, r.befriend
+	s.Groups, s.Befriend, s.Roster = r.groups, r.befriend, r.whole
 	s.StreamFeature(func() []*xmpp.Element {
 		return []*xmpp.Element{xmpp.El(xmpp.NSRosterVer, "ver"), xmpp.El(xmpp.NSPreApprove, "sub")}
 	})
@@ -189,17 +189,22 @@ func (r *roster) iq(q *relay.Request) (*xmpp.Element, error) {
 // (RFC 6121 §2.6.3).
 func (r *roster) get(q *relay.Request) (*xmpp.Element, error) {
 	q.Session.SetInterested()
-	all, ver, err := r.items(q.From.Local)
+	el, err := r.whole(q.From.Local)
+	if has := q.Payload.Get("ver"); has != "" && has == el.Get("ver") {
+		return nil, err
+	}
+	return el, err
+}
+
+func (r *roster) whole(user string) (*xmpp.Element, error) {
+	all, ver, err := r.items(user)
 	if err != nil {
 		return nil, err
 	}
-	if has := q.Payload.Get("ver"); has != "" && has == ver {
-		return nil, nil
+	if ver == "" {
+		ver = "0"
 	}
 	el := xmpp.El(xmpp.NSRoster, "query", "ver", ver)
-	if ver == "" {
-		el.Set("ver", "0")
-	}
 	for i := range all {
 		if all[i].Listed {
 			el.Add(all[i].element())
