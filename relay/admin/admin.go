@@ -35,10 +35,10 @@ type admin struct {
 }
 
 // Add registers the family.
-func Add(s *relay.Server, o Options) error {
+func Add(s *relay.Server, o Options) {
 	a := &admin{s: s, o: o}
-	if err := a.load(); err != nil {
-		return err
+	if err := a.load(); err != nil { // a file is damaged; the others serve
+		s.Log().Error("the operator's words cannot be read", "err", err)
 	}
 	a.people()
 	a.lists()
@@ -48,7 +48,6 @@ func Add(s *relay.Server, o Options) error {
 	}
 	s.OnPresence(a.presence)
 	s.OnCreate(a.created)
-	return nil
 }
 
 // Is says whether an account is an admin's.

@@ -3,8 +3,6 @@
 package all
 
 import (
-	"errors"
-
 	"sotto/relay"
 	"sotto/relay/account"
 	"sotto/relay/admin"
@@ -52,6 +50,6 @@ func Add(s *relay.Server, o Options) error {
 	if o.Door != nil {
 		account.Add(s, o.Door)
 	}
-	err := admin.Add(s, admin.Options{Create: account.Create, SetPassword: account.SetPassword, Stop: o.Stop})
-	return errors.Join(err, muc.Add(s, o.Rooms))
+	admin.Add(s, admin.Options{Create: account.Create, SetPassword: account.SetPassword, Stop: o.Stop})
+	return muc.Add(s, o.Rooms)
 }
