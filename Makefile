@@ -6,6 +6,7 @@ DATA       ?= data
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.1.4
 FUZZTIME   ?= 20s
+CHAT       ?= yes
 
 .PHONY: help run test race fuzz demo interop sint bench specs check vuln build clean
 help: ## list the targets
@@ -14,7 +15,10 @@ help: ## list the targets
 build: ## build bin/sottod, bin/sotto and bin/sottoload
 	$(GO) build -o bin/ ./cmd/...
 
-run: build ## a private server on localhost with alice and bob
+run: build ## a private server on localhost with alice and bob (CHAT=no: without the client for browsers)
+ifneq ($(CHAT),no)
+	-@bin/sottod --data $(DATA) chat install
+endif
 	bin/sottod --data $(DATA) dev
 
 test: ## all tests
@@ -32,6 +36,8 @@ fuzz: ## each fuzz target for FUZZTIME
 	$(GO) test ./xmpp/mam -run xxx -fuzz FuzzQuery -fuzztime $(FUZZTIME)
 	$(GO) test ./offline -run xxx -fuzz FuzzDecodeMail -fuzztime $(FUZZTIME)
 	$(GO) test ./offline/blob -run xxx -fuzz FuzzHead -fuzztime $(FUZZTIME)
+	$(GO) test ./relay/chat -run xxx -fuzz FuzzPath -fuzztime $(FUZZTIME)
+	$(GO) test ./relay/chat -run xxx -fuzz FuzzPack -fuzztime $(FUZZTIME)
 	$(GO) test ./offline -run xxx -fuzz FuzzRecord -fuzztime $(FUZZTIME)
 	$(GO) test ./crypto/ratchet -run xxx -fuzz FuzzWire -fuzztime $(FUZZTIME)
 	$(GO) test ./crypto/omemo -run xxx -fuzz FuzzDecrypt -fuzztime $(FUZZTIME)

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ type Config struct {
 	ListenTLS []string `toml:"listen_tls" doc:"Addresses for clients with TLS from the first byte."`
 	HTTPS     []string `toml:"listen_https" doc:"Addresses for WebSockets, BOSH, files and all else that is HTTPS; clients that ask for xmpp-client by ALPN get a stream. None: it is off, but sottod dev without a file opens 127.0.0.1:5443."`
 	URL       string   `toml:"url" doc:"How clients reach listen_https, as https://chat.example. Empty: the domain, and the port of the first address."`
+	WebChat   string   `toml:"web_chat" doc:"The client for browsers at /chat: a file that sottod chat install writes. Empty: chat.zip in the data folder. no: there is none."`
 	Cert      string   `toml:"cert" doc:"Certificate chain, PEM. Empty: a local authority makes one in the data folder."`
 	Key       string   `toml:"key" doc:"Private key of the certificate, PEM."`
 	E2E       string   `toml:"e2e" doc:"required: only end-to-end encrypted messages are taken. optional: readable ones, too."`
@@ -145,6 +147,17 @@ func (c *Config) webURL() string {
 		return "https://" + c.Domain + ":" + port
 	}
 	return "https://" + c.Domain
+}
+
+// chatFile is the client for browsers; empty: none is wanted.
+func (c *Config) chatFile() string {
+	switch c.WebChat {
+	case "":
+		return filepath.Join(c.Data, "chat.zip")
+	case "no":
+		return ""
+	}
+	return c.WebChat
 }
 
 // files are checked already.

@@ -85,6 +85,24 @@ Or log in with any XMPP client that speaks OMEMO (Gajim, Dino, profanity, ...):
 	if ca != "" {
 		fmt.Printf("    trust     %s\n", ca)
 	}
+	return s.page(ca)
+}
+
+// page says where browsers chat, once the client for them is installed.
+func (s *server) page(ca string) error {
+	url, file := s.conf.webURL(), s.conf.chatFile()
+	if url == "" || file == "" {
+		return nil
+	}
+	if _, err := os.Stat(file); err != nil {
+		fmt.Printf("\nFor browsers there is nothing yet: sottod chat install\n")
+		return nil
+	}
+	fmt.Printf("\nIn a browser: %s/chat, as bob", url)
+	if ca != "" {
+		fmt.Printf("; it warns of the certificate until you have it trust %s", ca)
+	}
+	fmt.Println()
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"sotto/offline"
+	"sotto/relay/chat"
 )
 
 type cli struct {
@@ -58,6 +59,12 @@ type cli struct {
 		By   string `help:"An account here that the guest becomes a contact of." placeholder:"NAME"`
 		Days int    `help:"How long it is good." default:"7"`
 	} `cmd:"" help:"Print a link by which somebody makes an account, once."`
+	Chat struct {
+		Install struct {
+			Tarball string `help:"A file that is here already, instead of fetching it." type:"existingfile"`
+			NoOMEMO bool   `name:"no-omemo" help:"Leave libomemo.js (GPL-3.0) out: browsers cannot encrypt then."`
+		} `cmd:"" help:"Fetch Converse.js, check it, and give it to browsers at /chat; works while the server runs."`
+	} `cmd:"" help:"The client for browsers."`
 	Reports struct{} `cmd:"" help:"List what people reported when they blocked somebody."`
 }
 
@@ -82,6 +89,8 @@ func hint(err error) string {
 	switch {
 	case errors.Is(err, errNoServer):
 		return "start it with sottod run, or look at the folder with sottod check"
+	case errors.Is(err, errNoClient):
+		return "get " + chat.Address + " elsewhere, then: sottod chat install --tarball converse.js-" + chat.Version + ".tgz"
 	case errors.Is(err, offline.ErrLocked):
 		return "a server is running on this folder; stop it first, or use sottod user, which works meanwhile"
 	case strings.Contains(err.Error(), "address already in use"):
@@ -121,6 +130,8 @@ func (c *cli) do(command string) error {
 		return check(&conf)
 	case "erase-histories":
 		return eraseHistories(&conf)
+	case "chat install":
+		return installChat(&conf, chat.Source{File: c.Chat.Install.Tarball, Plain: c.Chat.Install.NoOMEMO})
 	case "profile <what> <file>":
 		return takeProfile(&conf, c.Profile.What, c.Profile.File)
 	}

@@ -21,6 +21,7 @@ import (
 	"sotto/relay/account"
 	"sotto/relay/all"
 	"sotto/relay/budget"
+	"sotto/relay/chat"
 	"sotto/relay/info"
 	"sotto/relay/muc"
 	"sotto/relay/web"
@@ -95,6 +96,7 @@ func (s *server) build() error {
 			default: // it ends already
 			}
 		},
+		Chat: chat.Options{File: s.conf.chatFile(), Rooms: s.conf.Rooms, Register: s.conf.Register},
 	})
 }
 

@@ -266,6 +266,7 @@ XEP-0501 0.2.0 Pubsub Stories
 XEP-0504 0.1.0 Data Policy
 XEP-0509 0.2.0 Initial Authentication Pipelining
 XEP-0515 0.1.0 TLS Channel-Binding Downgrade Protection
+RFC 1952 gzip
 RFC 2782 DNS SRV
 RFC 3550 RTP
 RFC 3711 SRTP

@@ -9,6 +9,7 @@ import (
 	"sotto/relay/archive"
 	"sotto/relay/block"
 	"sotto/relay/budget"
+	"sotto/relay/chat"
 	"sotto/relay/command"
 	"sotto/relay/device"
 	"sotto/relay/fast"
@@ -30,6 +31,7 @@ type Options struct {
 	Budget budget.Options
 	Info   info.Options
 	Stop   func(again bool) // ends the process (XEP-0133 §4.30); nil: nobody may from afar
+	Chat   chat.Options
 }
 
 // Add registers all families.
@@ -43,6 +45,7 @@ func Add(s *relay.Server, o Options) error {
 	command.Add(s)
 	pep.Add(s)
 	web.Add(s)
+	chat.Add(s, o.Chat)
 	upload.Add(s, o.Upload)
 	private.Add(s)
 	vcard.Add(s)

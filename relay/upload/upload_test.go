@@ -236,6 +236,25 @@ func TestUpload(t *testing.T) {
 	}
 }
 
+// XEP-0363 §"Security Considerations": what is uploaded has the origin of the
+// client for browsers, and can be neither its script nor its style.
+func TestUploadScript(t *testing.T) {
+	p := enter(t, town.New(t, "alice"), "alice")
+	for given, want := range map[string]string{
+		"text/javascript": "application/octet-stream", "application/ecmascript": "application/octet-stream", "text/css": "application/octet-stream",
+		"image/png": "image/png", "application/pdf": "application/pdf",
+	} {
+		file := sealed(100)
+		put, get := p.slot("a", len(file), "content-type='"+given+"'>")
+		if code := p.send(put, file, "Content-Type", given); code != 201 {
+			t.Fatal(given, code)
+		}
+		if res, _ := p.do("GET", get, nil, 0); res.Header.Get("Content-Type") != want || res.Header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s comes as %s", given, res.Header.Get("Content-Type"))
+		}
+	}
+}
+
 // XEP-0363 §"Upload": nothing but the file that was announced is taken, and a
 // file that did not come whole is not there.
 func TestUploadHostile(t *testing.T) {
