@@ -240,7 +240,7 @@ func (a *accept) features() []*Element {
 	case Fresh:
 		return []*Element{El(NSTLS, "starttls").Add(El(NSTLS, "required"))}
 	case Secured:
-		return append(a.loginFeatures(), a.setup.Door.features()...)
+		return a.loginFeatures()
 	}
 	return a.boundFeatures()
 }

@@ -108,6 +108,11 @@ func (d *Decoder) Ahead() bool {
 	return d.desk != nil && len(trimSpace(d.desk.buf[d.drop:])) > 0
 }
 
+// Begins says whether what was read beyond what was returned begins so.
+func (d *Decoder) Begins(with string) bool {
+	return d.Ahead() && bytes.HasPrefix(trimSpace(d.desk.buf[d.drop:]), []byte(with))
+}
+
 func (d *Decoder) release() {
 	if d.desk == nil {
 		return

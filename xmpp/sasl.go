@@ -28,7 +28,10 @@ func (a *accept) loginFeatures() []*Element {
 			cb.Add(El(NSCBTypes, "channel-binding", "type", t))
 		}
 	}
-	return []*Element{one, two, cb}
+	if a.c.dec.Begins("<authenticate") { // its choice is made: it needs only what to try next
+		return []*Element{two, cb}
+	}
+	return append([]*Element{one, two, cb}, a.setup.Door.features()...)
 }
 
 // fastFeature lists the token mechanisms that this channel can do.

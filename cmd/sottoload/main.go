@@ -26,7 +26,7 @@ import (
 type commands struct {
 	Servers  string        `help:"Which servers to measure." default:"sottod,prosody,ejabberd"`
 	Sottod   string        `help:"The sottod binary." default:"bin/sottod" type:"path"`
-	Figures  string        `help:"Which figures to measure." default:"login,idle,chat,offline,drain,room"`
+	Figures  string        `help:"Which figures to measure." default:"login,idle,chat,offline,drain,room,hello"`
 	Sessions int           `help:"Idle sessions." default:"8000"`
 	Pairs    int           `help:"Talking pairs." default:"50"`
 	Messages int           `help:"Messages for chat and offline." default:"20000"`
@@ -53,7 +53,7 @@ var measures = []struct {
 	run  func(ctx context.Context, c *commands, p *peer) ([]figure, error)
 }{
 	{"login", measureLogin}, {"idle", measureIdle}, {"chat", measureChat},
-	{"offline", measureOffline}, {"drain", measureDrain}, {"room", measureRoom},
+	{"offline", measureOffline}, {"drain", measureDrain}, {"room", measureRoom}, {"hello", measureHello},
 }
 
 // A figure is one measured number of one server.

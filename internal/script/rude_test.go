@@ -197,6 +197,25 @@ func TestLineEnd(t *testing.T) {
 	r.say(hello, "<mechanism>")
 }
 
+// TestEagerLogin: who logs in with the first flight is told only what that road
+// has (XEP-0484 §"Initial authentication"), and may go on by it when refused.
+func TestEagerLogin(t *testing.T) {
+	s := rudeStage(t, nil)
+	login := func(password string) string {
+		return "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'><initial-response>" + basic("alice", password) + "</initial-response></authenticate>"
+	}
+	r := s.rude(t, "", secured)
+	r.say(hello+login("wrong"), "</failure>")
+	if got := string(r.got); strings.Contains(got, "<mechanisms") || !strings.Contains(got, "<mechanism>SCRAM-SHA-256-PLUS<") || !strings.Contains(got, "urn:xmpp:sasl-cb:0") {
+		t.Error("told", got)
+	}
+	r.say(login("password"), "</stream:features>")
+	r = s.rude(t, "", asked)
+	if got := string(r.got); !strings.Contains(got, "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>") || !strings.Contains(got, "iq-register") {
+		t.Error("who waits is told", got)
+	}
+}
+
 func attributes(n int) string {
 	var b strings.Builder
 	for i := range n {
