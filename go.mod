@@ -20,6 +20,7 @@ require (
 	golang.org/x/term v0.47.0 // passwords that are not shown
 	golang.org/x/time v0.16.0 // budgets
 	mellium.im/xmpp v0.22.0 // preparation of addresses
+	rsc.io/qr v0.2.0 // invitations as QR codes
 )
 
 require (

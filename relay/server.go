@@ -72,6 +72,8 @@ type Server struct {
 	Archives func(user string, j xmpp.JID) bool
 	// Roster is user's list, as RFC 6121 §2.1.4 shows it.
 	Roster func(user string) (*xmpp.Element, error)
+	// Admin says whether an account may run the server (XEP-0133).
+	Admin func(user string) bool
 	// InRoster says whether user has j on the list.
 	InRoster func(user string, j xmpp.JID) bool
 	// MaySee says whether watcher may see user's presence (RFC 6121 §3).
@@ -107,6 +109,7 @@ func New(o Options) (*Server, error) {
 		Blocks:   func(string, xmpp.JID) bool { return false },
 		Archives: func(string, xmpp.JID) bool { return true },
 		InRoster: func(string, xmpp.JID) bool { return false },
+		Admin:    func(string) bool { return false },
 		MaySee:   func(w xmpp.JID, user string) bool { return w.Local == user },
 
 		Watchers: func(string) []xmpp.JID { return nil },

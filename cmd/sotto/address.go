@@ -80,7 +80,10 @@ func explain(p *profile, addr string, err error) error {
 	var name x509.HostnameError
 	var cert *tls.CertificateVerificationError
 	var op *net.OpError
+	var told *failure
 	switch {
+	case errors.As(err, &told):
+		return told
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &auth) && (auth.Cond == "not-authorized" || auth.Cond == "invalid-authzid"):

@@ -37,6 +37,11 @@ func (l *loginCmd) run(ctx context.Context, p *profile, wire func(bool, *xmpp.El
 	if err != nil {
 		return err
 	}
+	return l.enter(ctx, p, word, tryLogin, wire, say)
+}
+
+// enter does first what shows that the password is right.
+func (l *loginCmd) enter(ctx context.Context, p *profile, word string, first func(context.Context, dial.Login) error, wire func(bool, *xmpp.Element), say func(answer) error) error {
 	ctx, stop := context.WithTimeout(ctx, l.Timeout)
 	defer stop()
 	if l.Server == "dns" {
@@ -55,7 +60,7 @@ func (l *loginCmd) run(ctx context.Context, p *profile, wire func(bool, *xmpp.El
 	if err != nil {
 		return err
 	}
-	if err := tryLogin(ctx, dial.Login{Addr: addr, Direct: direct, JID: p.who, Password: word, TLS: conf, Log: slog.Default()}); err != nil {
+	if err := first(ctx, dial.Login{Addr: addr, Direct: direct, JID: p.who, Password: word, TLS: conf, Log: slog.Default()}); err != nil {
 		return explain(p, addr, err)
 	}
 	return l.keep(ctx, p, word, ca, wire, say)

@@ -30,6 +30,7 @@ type cli struct {
 
 	Chat     chatCmd     `cmd:"" help:"Talk on the whole screen: people, messages, ticks."`
 	Login    loginCmd    `cmd:"" help:"Log in on this machine, or change password and server."`
+	Register registerCmd `cmd:"" help:"Make an account, by an invitation or where anybody may."`
 	Send     sendCmd     `cmd:"" help:"Send a message and say how far it has come."`
 	Listen   listenCmd   `cmd:"" help:"Print messages, ticks and presence as they come."`
 	Contacts struct{}    `cmd:"" help:"List people: online or last seen, unread messages."`
@@ -79,6 +80,12 @@ func (c *cli) run(ctx context.Context, args []string, out, notes io.Writer) (err
 		level = slog.LevelDebug
 	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(notes, &slog.HandlerOptions{Level: level})))
+	verb, _, _ := strings.Cut(command, " ")
+	if verb == "register" {
+		if c.As, err = c.Register.read(ctx, c.As); err != nil {
+			return err
+		}
+	}
 	p, err := openProfile(c.As)
 	if err != nil {
 		return err
@@ -88,14 +95,16 @@ func (c *cli) run(ctx context.Context, args []string, out, notes io.Writer) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, closeWire()) }()
-	verb, _, _ := strings.Cut(command, " ")
 	print := newPrinter(out, notes, p, c.JSON, verb)
 	say := print.show
 	if verb == "chat" {
 		return c.Chat.run(ctx, p, wire)
 	}
-	if verb == "login" {
+	switch verb {
+	case "login":
 		return c.Login.run(ctx, p, wire, say)
+	case "register":
+		return c.Register.run(ctx, p, wire, say)
 	}
 	r, err := c.request(p, verb)
 	if err != nil {

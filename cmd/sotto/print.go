@@ -48,7 +48,7 @@ func (p *printer) show(a answer) error {
 		text = p.message(a.Message)
 	case a.Contact != nil:
 		text = p.contact(a.Contact)
-	case a.Device != nil && p.verb == "login":
+	case a.Device != nil && (p.verb == "login" || p.verb == "register"):
 		text = p.welcome(a.Device)
 	case a.Device != nil:
 		text = p.device(a.Device)

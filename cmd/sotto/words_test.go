@@ -59,7 +59,7 @@ func TestHelp(t *testing.T) {
 	if n := strings.Count(text, "\n"); n > 24 {
 		t.Errorf("%d lines", n)
 	}
-	for _, c := range []string{"chat", "login", "send", "listen", "contacts", "add", "remove", "devices", "verify", "distrust", "history"} {
+	for _, c := range []string{"chat", "login", "register", "send", "listen", "contacts", "add", "remove", "devices", "verify", "distrust", "history"} {
 		if !strings.Contains(text, "\n    "+c+" ") {
 			t.Errorf("no %s in\n%s", c, text)
 		}

@@ -24,6 +24,7 @@ type order struct {
 	Device               string `json:",omitempty"`
 	By                   string `json:",omitempty"` // who invites
 	Domain               string `json:",omitempty"`
+	Web                  string `json:",omitempty"` // where our HTTPS is
 	Days                 int    `json:",omitempty"`
 }
 

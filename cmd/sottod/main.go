@@ -167,7 +167,7 @@ func (c *cli) users(conf *Config, command string) error {
 		if c.Invite.Days < 1 || c.Invite.Days > 365 {
 			return errors.New("an invitation is good for 1 to 365 days")
 		}
-		o = order{Verb: "invite", User: c.Invite.Name, By: c.Invite.By, Days: c.Invite.Days, Domain: conf.Domain}
+		o = order{Verb: "invite", User: c.Invite.Name, By: c.Invite.By, Days: c.Invite.Days, Domain: conf.Domain, Web: conf.webURL()}
 	case "reports":
 		o = order{Verb: "reports"}
 	}

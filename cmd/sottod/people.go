@@ -66,7 +66,11 @@ func inviteLines(o *order, st *offline.Store) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []string{account.Link(i, token, o.Domain), "It is good for one account, until " + i.Until.UTC().Format("2006-01-02 15:04") + " UTC."}, nil
+	lines := []string{account.Link(i, token, o.Domain)}
+	if at := account.Landing(o.Web, token); at != "" {
+		lines = append(lines, at)
+	}
+	return append(lines, "It is good for one account, until "+i.Until.UTC().Format("2006-01-02 15:04")+" UTC."), nil
 }
 
 // reportLines lists what people reported when they blocked somebody.

@@ -52,6 +52,20 @@ func (p *play) invite(f []string) {
 	p.invites[f[0]] = token
 }
 
+// invited takes the token out of a command's answer.
+func (p *play) invited(name, who, start string) {
+	for _, f := range p.actor(who).last.Child("", "command").Child("", "x").Children() {
+		if token, ok := strings.CutPrefix(f.Child("", "value").Text(), start); ok && f.Get("var") == "uri" {
+			if p.invites == nil {
+				p.invites = map[string]string{}
+			}
+			p.invites[name] = token
+			return
+		}
+	}
+	p.fail("%s", p.actor(who).last.Bytes())
+}
+
 // knock is a client that has no account yet: it shows the invitation, if it has
 // one, and registers.
 func (p *play) knock(invite, user, password, want string) {

@@ -122,6 +122,8 @@ func (p *play) do(line string) {
 		p.open()
 	case "invite": // its name, who invites or -, the account's name or -, so many hours
 		p.invite(f[1:])
+	case "invited": // its name, who has just got it from a command, how the link begins
+		p.invited(f[1], f[2], f[3])
 	case "knock": // a guest shows an invitation or - and asks for an account: name, password, word of the answer
 		p.knock(f[1], f[2], f[3], f[4])
 	case "reports": // so many wait for the operator; the last one has these words

@@ -99,8 +99,9 @@ func (o *Town) Open() {
 	o.URL = "https://localhost:" + strconv.Itoa(h.Addr().(*net.TCPAddr).Port)
 	// Without tickets TLS says nothing by itself, and flights can be counted.
 	conf := &tls.Config{Certificates: []tls.Certificate{o.cert}, SessionTicketsDisabled: true}
+	o.choices.Door = account.NewDoor(o.Store, false)
 	o.Relay, err = relay.New(relay.Options{Domain: "localhost", Store: o.Store, Log: log, E2E: true, TLS: conf, URL: o.URL,
-		Now: o.now})
+		Now: o.now, Door: o.choices.Door.Door()})
 	o.must(err)
 	o.must(all.Add(o.Relay, o.choices))
 	l, err := net.Listen("tcp", o.Addr)
@@ -123,6 +124,14 @@ func (o *Town) Freeze() { o.still.Store(o.now().UnixNano()) }
 
 // Pass lets time pass for the server.
 func (o *Town) Pass(d time.Duration) { o.late.Add(int64(d)) }
+
+// Invite makes an invitation and gives its link and its page.
+func (o *Town) Invite(i account.Invite) (link, page string) {
+	o.t.Helper()
+	token, err := account.NewInvite(o.Store, i, o.now())
+	o.must(err)
+	return account.Link(i, token, "localhost"), account.Landing(o.URL, token)
+}
 
 // Direct opens a second port, with TLS from the first byte.
 func (o *Town) Direct() (addr string) {

@@ -83,6 +83,10 @@ func Add(s *relay.Server, d *Door) {
 	d.s = s
 	s.Invited = d.Spend
 	s.Command(relay.Command{Node: "urn:xmpp:invite#invite", Name: "Invite somebody", Run: d.invite})
+	s.Command(relay.Command{Node: "urn:xmpp:invite#create-account", Name: "Invite somebody to an account", May: d.mayCreate, Run: d.create})
+	if s.URL() != "" {
+		s.HandleHTTP("/invite/{token}", d.landing)
+	}
 	s.OnDelete(func(user string) {
 		if err := forget(d.store, user); err != nil {
 			s.Log().Error("invitations of an account that ends", "err", err)

@@ -6,7 +6,7 @@
 // Promise: no password is kept, only what SCRAM needs; a deleted account
 // leaves nothing behind.
 //
-// Spec:     XEP-0077, XEP-0445, XEP-0379, XEP-0401 (in part); RFC 5802 §3.
+// Spec:     XEP-0077, XEP-0445, XEP-0379, XEP-0401; RFC 5802 §3.
 // Runs:     in the goroutine of who asks.
 // Touches:  accounts; invitations, which are records of nobody.
 // Imports:  sotto/relay, sotto/offline, sotto/xmpp.

@@ -93,7 +93,7 @@ func (d *Door) enter(user, password, token string) error {
 		return err
 	}
 	d.s.Created(user)
-	if i.By != "" {
+	if i.By != "" && !i.Alone {
 		d.s.Befriend(i.By, user)
 	}
 	return nil

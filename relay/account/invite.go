@@ -5,6 +5,8 @@ package account
 import (
 	"encoding/json"
 	"errors"
+	"net/url"
+	"strings"
 	"time"
 
 	"sotto/offline"
@@ -14,9 +16,11 @@ import (
 
 // An Invite lets somebody in, once.
 type Invite struct {
-	By      string // who becomes a contact; "" when the operator invites
+	By      string // who invites; "" is the operator
 	User    string // the name that the account must have; "" leaves it open
 	Account bool   // may be used to make an account
+	New     bool   `json:",omitempty"` // and for that only (XEP-0401 §5.4)
+	Alone   bool   `json:",omitempty"` // the guest becomes no contact of who invites
 	Until   time.Time
 }
 
@@ -164,14 +168,51 @@ const life = 7 * 24 * time.Hour
 
 // invite is XEP-0401 §5.1.
 func (d *Door) invite(r *relay.Request, _ *xmpp.Element) (*xmpp.Element, bool, error) {
-	now := d.s.Now()
-	i := Invite{By: r.From.Local, Account: d.open || d.Guest, Until: now.Add(life)}
-	token, err := NewInvite(d.store, i, now)
+	answer, err := d.invited(Invite{By: r.From.Local, Account: d.open || d.Guest, Until: d.s.Now().Add(life)})
+	return answer, true, err
+}
+
+// mayCreate says who may promise accounts: admins, and all where people may invite.
+func (d *Door) mayCreate(r *relay.Request) bool {
+	return d.s.Local(r.From) && (d.open || d.Guest || d.s.Admin(r.From.Local))
+}
+
+// create is XEP-0401 §5.4.
+func (d *Door) create(r *relay.Request, form *xmpp.Element) (*xmpp.Element, bool, error) {
+	if form == nil {
+		return xmpp.El(xmpp.NSData, "x", "type", "form").Add(
+			xmpp.El(xmpp.NSData, "title").WithText("Invite somebody to an account here"),
+			xmpp.El(xmpp.NSData, "field", "var", "username", "type", "text-single", "label", "The name of the account; empty: the guest chooses"),
+			xmpp.El(xmpp.NSData, "field", "var", "roster-subscription", "type", "boolean", "label", "The guest becomes your contact").
+				Add(xmpp.El(xmpp.NSData, "value").WithText("1"))), false, nil
+	}
+	i := Invite{By: r.From.Local, Account: true, New: true, Alone: true, Until: d.s.Now().Add(life)}
+	for _, f := range form.Children() {
+		switch v := strings.TrimSpace(f.Child(xmpp.NSData, "value").Text()); f.Get("var") {
+		case "username":
+			i.User = v
+		case "roster-subscription":
+			i.Alone = v != "1" && v != "true"
+		}
+	}
+	if i.User != "" && reserved(d.store, i.User, d.s.Now()) {
+		return nil, true, relay.Sorry("this name is promised to somebody")
+	}
+	answer, err := d.invited(i)
+	if errors.Is(err, offline.ErrExists) || errors.Is(err, ErrName) {
+		err = relay.Sorry(err.Error())
+	}
+	return answer, true, err
+}
+
+// invited makes an invitation and says where it is.
+func (d *Door) invited(i Invite) (*xmpp.Element, error) {
+	token, err := NewInvite(d.store, i, d.s.Now())
 	if errors.Is(err, ErrInvites) {
-		return nil, false, xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say(err.Error())
+		return nil, xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say(err.Error())
 	}
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	x := xmpp.El(xmpp.NSData, "x", "type", "result")
 	field := func(name, typ, value string) {
@@ -179,19 +220,31 @@ func (d *Door) invite(r *relay.Request, _ *xmpp.Element) (*xmpp.Element, bool, e
 	}
 	field("FORM_TYPE", "hidden", "urn:xmpp:invite#invitation")
 	field("uri", "text-single", Link(i, token, d.s.Domain()))
+	if at := Landing(d.s.URL(), token); at != "" {
+		field("landing-url", "text-single", at)
+	}
 	field("expire", "text-single", i.Until.UTC().Format("2006-01-02T15:04:05Z"))
-	return x, true, nil
+	return x, nil
 }
 
 // Link is what is handed on (XEP-0445 §2, XEP-0379 §3.2).
 func Link(i Invite, token, domain string) string {
+	at := func(local string) string { return "xmpp:" + url.PathEscape(local) + "@" + domain }
 	switch {
-	case i.By != "" && i.Account:
-		return "xmpp:" + i.By + "@" + domain + "?roster;preauth=" + token + ";ibr=y"
-	case i.By != "":
-		return "xmpp:" + i.By + "@" + domain + "?roster;preauth=" + token
 	case i.User != "":
-		return "xmpp:" + i.User + "@" + domain + "?register;preauth=" + token
+		return at(i.User) + "?register;preauth=" + token
+	case i.By == "" || i.New:
+		return "xmpp:" + domain + "?register;preauth=" + token
+	case i.Account:
+		return at(i.By) + "?roster;preauth=" + token + ";ibr=y"
 	}
-	return "xmpp:" + domain + "?register;preauth=" + token
+	return at(i.By) + "?roster;preauth=" + token
+}
+
+// Landing is the page of an invitation; "" when we have no HTTPS.
+func Landing(web, token string) string {
+	if web == "" {
+		return ""
+	}
+	return web + "/invite/" + token
 }

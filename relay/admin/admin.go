@@ -46,6 +46,7 @@ func Add(s *relay.Server, o Options) {
 	if o.Stop != nil {
 		a.stop()
 	}
+	s.Admin = func(user string) bool { return Is(s.Store(), user) }
 	s.OnPresence(a.presence)
 	s.OnCreate(a.created)
 }
@@ -82,7 +83,7 @@ func All(st *offline.Store) (all []string, err error) {
 }
 
 // may looks at the whole address: alice elsewhere is not alice here.
-func (a *admin) may(r *relay.Request) bool { return a.s.Local(r.From) && Is(a.s.Store(), r.From.Local) }
+func (a *admin) may(r *relay.Request) bool { return a.s.Local(r.From) && a.s.Admin(r.From.Local) }
 
 // A form is what was filled in.
 type form struct{ *xmpp.Element }
