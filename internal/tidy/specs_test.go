@@ -174,6 +174,7 @@ XEP-0115 1.6.0 Entity Capabilities
 XEP-0124 1.11.2 Bidirectional-streams Over Synchronous HTTP (BOSH)
 XEP-0128 1.0.1 Service Discovery Extensions
 XEP-0133 1.3.1 Service Administration
+XEP-0147 1.2 XMPP URI Scheme Query Components
 XEP-0153 1.1.1 vCard-Based Avatars
 XEP-0156 1.4.0 Discovering Alternative XMPP Connection Methods
 XEP-0157 1.1.1 Contact Addresses for XMPP Services
@@ -273,6 +274,7 @@ RFC 3711 SRTP
 RFC 3921 XMPP IM of 2004
 RFC 4568 SDES
 RFC 4616 SASL PLAIN
+RFC 5122 xmpp: URIs
 RFC 5245 ICE of 2010
 RFC 5764 DTLS-SRTP
 RFC 5802 SCRAM
