@@ -156,8 +156,10 @@ func (s *Store) CreateAccount(a Account) error {
 	})
 }
 
-// KindFast is the kind of records that stand for the password (XEP-0484).
-const KindFast = "fast"
+// KindFast is the kind of records that stand for the password (XEP-0484),
+// KindPush of those that say how to wake a device (XEP-0357). Their keys are
+// devices.
+const KindFast, KindPush = "fast", "push"
 
 // UpdateAccount writes new hashes; the devices stay, what stood for the old
 // password goes.
@@ -371,6 +373,7 @@ func (s *Store) forgetDevice(user, device string) {
 	b.Ack(seqs...)
 	b.sh.later(b.acct, func(r *Records) error {
 		r.Delete(KindFast, device)
+		r.Delete(KindPush, device)
 		return nil
 	})
 }

@@ -175,6 +175,21 @@ func (b *Mailbox) Len() int {
 	return 0
 }
 
+// Owes says whether a mail waits that is not acked.
+func (b *Mailbox) Owes(seq uint64) bool {
+	if b.err != nil {
+		return false
+	}
+	b.sh.mu.Lock()
+	defer b.sh.mu.Unlock()
+	q := b.sh.boxes[boxID{b.acct, b.device}]
+	if q == nil {
+		return false
+	}
+	_, found := slices.BinarySearch(q.seqs, seq)
+	return found
+}
+
 // After appends to dst at most max mails that are not acked, with numbers
 // beyond cursor, in order. A mail that cannot be read is reported once and
 // passed over: the ones behind it must not wait for it.

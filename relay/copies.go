@@ -68,6 +68,49 @@ func airyMessage(st *xmpp.Stanza) (light, typing bool) {
 	return light, typing && light
 }
 
+// urgency says whether a device that is away is woken for a message. What else
+// there is of a call (XEP-0353) is for devices that take part in it.
+func urgency(st *xmpp.Stanza, light bool) Urgency {
+	switch {
+	case st.Has(xmpp.NSJingleMessage, "propose") || st.Has(xmpp.NSJingleMessage, "retract"):
+		return Ring
+	case light || ofCall(st):
+		return Idle
+	}
+	return Usual
+}
+
+// ofCall says whether a message is about a call: a phone that rings must not
+// hear later that another one has taken it.
+func ofCall(st *xmpp.Stanza) bool {
+	for space := range kids(st) {
+		if space == xmpp.NSJingleMessage {
+			return true
+		}
+	}
+	return false
+}
+
+// Wakes says of mail that waits whether a device is woken for it.
+func (s *Server) Wakes(user string, m *offline.Mail) bool {
+	el, err := xmpp.Parse(m.Body, xmpp.NSClient)
+	if err != nil || el.Child(xmpp.NSCarbons, "sent") != nil {
+		return false
+	}
+	if got := el.Child(xmpp.NSCarbons, "received"); got != nil && m.From == user+"@"+s.opt.Domain {
+		el = got.Child(xmpp.NSForward, "forwarded").Child(xmpp.NSClient, "message")
+	}
+	if el == nil {
+		return false
+	}
+	st, err := xmpp.StanzaOf(el)
+	if err != nil {
+		return false
+	}
+	light, _ := airyMessage(st)
+	return urgency(st, light) != Idle
+}
+
 // copied says whether own other devices get the message too (XEP-0280 §6.1).
 func copied(st *xmpp.Stanza) bool {
 	if st.Type == "groupchat" || st.Type == "headline" || st.Type == "error" {
@@ -124,7 +167,7 @@ func (s *Server) sent(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing, keep bo
 	if !keep && way.Mail == nil && way.Live == nil {
 		return
 	}
-	way.Light = true // the person is at another device
+	way.Light, way.Urgency = !ofCall(st), Idle // the person is at another device
 	own := s.ownCopy(x, st, to, p)
 	if keep {
 		s.keepSent(x, st, own, p)
@@ -162,7 +205,7 @@ func (s *Server) copyReceived(to xmpp.JID, m offline.Mail, first Plan, fleeing b
 	if way.Mail == nil && way.Live == nil {
 		return
 	}
-	way.Light = first.Light
+	way.Light, way.Urgency = first.Light, first.Urgency
 	s.sendCopy(nil, nil, to.Bare(), "received", m, way, nil)
 }
 
@@ -179,7 +222,7 @@ func (s *Server) sendCopy(x *Session, st *xmpp.Stanza, own xmpp.JID, word string
 		if slices.Contains(way.Live, y.device) {
 			var w xmpp.Writer
 			w.Bytes(addressed(&w, body, own.String(), y.jid))
-			y.offer(w.Take(), "", true)
+			y.offer(w.Take(), "", way.Light)
 		}
 	}
 	if way.Mail == nil {

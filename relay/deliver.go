@@ -63,7 +63,7 @@ func (s *Server) toReceiver(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bo
 	archive := s.archiveID(kept, to.Local, token)
 	body := s.stamped(st, x.jid, to, to.Bare(), archive)
 	light, typing := airyMessage(st)
-	way.Light = light
+	way.Light, way.Urgency = light, urgency(st, light)
 	slot := ""
 	if typing {
 		slot = "typing " + x.full
@@ -90,6 +90,7 @@ func (s *Server) mail(st *xmpp.Stanza, user string, way Plan, m *offline.Mail, p
 		return refusal(err)
 	}
 	s.wakeDevices(user, way)
+	s.tellOwed(user, way.Mail, m, way.Urgency)
 	if p != nil {
 		p.wait(t, st)
 	}

@@ -83,6 +83,10 @@ func (s *Server) dressed(x *Session, st *xmpp.Stanza) (*xmpp.Stanza, error) {
 // Answer sends the sender what he asked for, or was told.
 func (e *Errand) Answer(el *xmpp.Element) {
 	el.Set("to", e.From.String())
+	if e.From == e.Server.domain {
+		e.Server.heardOf(e.Stanza.To, el)
+		return
+	}
 	if y := e.Server.Find(e.From); y != nil {
 		y.Push(el)
 	}
@@ -123,7 +127,8 @@ func (e *Errand) Copy(body []byte, from string, to xmpp.JID, devices ...string) 
 		m.Token = h.Sum64() | 1
 	}
 	light, _ := airyMessage(e.Stanza)
-	return e.Server.mail(e.Stanza, to.Local, Plan{Mail: devices, Direct: true, Light: light}, m, e.page)
+	way := Plan{Mail: devices, Direct: true, Light: light, Urgency: urgency(e.Stanza, light)}
+	return e.Server.mail(e.Stanza, to.Local, way, m, e.page)
 }
 
 // Pass hands a written message that is worth nothing later to one session.

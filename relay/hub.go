@@ -197,3 +197,128 @@ func (s *Server) Created(user string) {
 		f(user)
 	}
 }
+
+// OnOwed adds a hook for mail that may want a device woken; ring: a call begins
+// or ends. It must not block, and keep only what it copies.
+func (s *Server) OnOwed(f func(user string, devices []string, m *offline.Mail, ring bool)) {
+	s.owed = append(s.owed, f)
+}
+
+func (s *Server) tellOwed(user string, devices []string, m *offline.Mail, u Urgency) {
+	if u == Idle || m.Seq == 0 { // a twin has been told of
+		return
+	}
+	for _, f := range s.owed {
+		f(user, devices, m, u == Ring)
+	}
+}
+
+// OnStop adds what ends with the server; it returns when it has ended.
+func (s *Server) OnStop(f func()) { s.stop = append(s.stop, f) }
+
+// Reached says whether the device has a socket now; "" is whoever may read the
+// inbox.
+func (s *Server) Reached(user, device string) bool {
+	for _, x := range s.hub.of(user) {
+		x.mu.Lock()
+		yes := x.conn != nil && (x.device == device || device == inbox && x.presence != nil && x.prio >= 0)
+		x.mu.Unlock()
+		if yes {
+			return true
+		}
+	}
+	return false
+}
+
+// Firm says whether the device is owed messages while it is away.
+func (x *Session) Firm() bool { return x.firm }
+
+// The server's own questions that are open, and how long each is.
+const (
+	questionsMax = 4096
+	answerTime   = time.Minute
+)
+
+type questions struct {
+	mu   sync.Mutex
+	open map[string]*question
+}
+
+type question struct {
+	to    xmpp.JID
+	then  func(*xmpp.Stanza)
+	timer *time.Timer
+}
+
+// Query asks anybody, in the domain's name. Unless it returns an error, then is
+// called once: with the answer, or with nil when none came in a minute.
+func (s *Server) Query(el *xmpp.Element, then func(*xmpp.Stanza)) error {
+	id := NewID()
+	st, err := xmpp.StanzaOf(el.Set("id", id).Set("from", s.opt.Domain))
+	if err != nil {
+		return err
+	}
+	q, all := &question{to: st.To, then: then}, &s.questions
+	all.mu.Lock()
+	if len(all.open) >= questionsMax {
+		all.mu.Unlock()
+		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint)
+	}
+	if all.open == nil {
+		all.open = map[string]*question{}
+	}
+	all.open[id] = q
+	q.timer = time.AfterFunc(answerTime, func() { s.closed(id, st.To, nil) })
+	all.mu.Unlock()
+	if err := s.ask(st); err != nil {
+		all.mu.Lock()
+		delete(all.open, id)
+		all.mu.Unlock()
+		q.timer.Stop()
+		return err
+	}
+	return nil
+}
+
+func (s *Server) ask(st *xmpp.Stanza) error {
+	if h := s.hosts[st.To.Domain]; h != nil {
+		return h(&Errand{Server: s, From: s.domain, Stanza: st})
+	}
+	if !s.Local(st.To) {
+		return xmpp.Refuse(xmpp.Cancel, xmpp.RemoteServerNotFound)
+	}
+	y := s.hub.find(st.To.Local, st.To.Resource)
+	if y == nil {
+		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
+	}
+	if !y.offer(st.AppendAs(nil, s.domain, st.To, nil, nil), "", false) {
+		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint)
+	}
+	return nil
+}
+
+// heard takes an answer that is for the domain.
+func (s *Server) heard(from xmpp.JID, st *xmpp.Stanza) bool {
+	return st.To == s.domain && s.closed(st.ID, from, st)
+}
+
+func (s *Server) heardOf(from xmpp.JID, el *xmpp.Element) {
+	if st, err := xmpp.StanzaOf(el); err == nil {
+		s.heard(from, st)
+	}
+}
+
+func (s *Server) closed(id string, from xmpp.JID, st *xmpp.Stanza) bool {
+	s.questions.mu.Lock()
+	q := s.questions.open[id]
+	mine := q != nil && q.to == from
+	if mine {
+		delete(s.questions.open, id)
+	}
+	s.questions.mu.Unlock()
+	if mine {
+		q.timer.Stop()
+		q.then(st)
+	}
+	return mine
+}

@@ -309,7 +309,7 @@ func (x *Session) Ask(el *xmpp.Element, then func(*xmpp.Stanza)) {
 
 // answered matches a client's answer to our question by its unguessable id.
 func (x *Session) answered(st *xmpp.Stanza) {
-	if x.ponged(st.ID) {
+	if x.ponged(st.ID) || st.HasTo && x.s.heard(x.jid, st) {
 		return
 	}
 	x.mu.Lock()

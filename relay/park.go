@@ -123,6 +123,9 @@ func (s *Server) reput(user string, m *offline.Mail) bool {
 	again := *m
 	again.Seq, again.Token = 0, 0
 	_, err := s.opt.Store.Put(user, []string{inbox}, &again, false)
+	if err == nil && len(s.owed) > 0 && s.Wakes(user, &again) {
+		s.tellOwed(user, []string{inbox}, &again, Usual)
+	}
 	return err == nil
 }
 

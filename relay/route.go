@@ -29,7 +29,20 @@ type Plan struct {
 	Refuse bool     // answer service-unavailable
 	Direct bool     // addressed to one device: no copies to others
 	Light  bool     // may wait while a client is inactive (XEP-0352)
+
+	Urgency Urgency // whether a device that is away shall be woken
 }
+
+// Urgency says how much of a hurry mail is in, for a device that is away.
+type Urgency uint8
+
+// Usual is for people to read; Ring is a call that begins or ends (XEP-0353);
+// Idle is what the device finds when it comes by itself.
+const (
+	Usual Urgency = iota
+	Ring
+	Idle
+)
 
 // plan is RFC 6121 §8.5 with devices instead of resources: a device that is
 // away counts as there, because its mail waits for it.

@@ -57,6 +57,10 @@ type Server struct {
 	bound    []func(x *Session) []*xmpp.Element
 	http     *http.ServeMux
 
+	owed      []func(user string, devices []string, m *offline.Mail, ring bool)
+	stop      []func()
+	questions questions
+
 	published []func(user, node string)
 	commands  []Command
 
@@ -243,6 +247,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	s.gate.close()
+	for _, f := range s.stop {
+		f()
+	}
 	for _, x := range s.hub.all() {
 		x.closeConn(&xmpp.StreamError{Cond: "system-shutdown"})
 	}

@@ -130,6 +130,13 @@ func (p *play) do(line string) {
 		p.reports(f[1], f[2:])
 	case "admin": // may run the server from a client
 		p.must(admin.Set(p.store, f[1], true))
+	case "silent": // what came last has none of these words in it
+		b := string(p.actor(f[1]).last.Bytes())
+		for _, word := range f[2:] {
+			if strings.Contains(b, word) {
+				p.fail("it says %s", b)
+			}
+		}
 	case "mailbox":
 		p.mailbox(f[1], f[2])
 	case "room": // for so much mail in each mailbox
@@ -326,6 +333,7 @@ func (p *play) next(a *actor, want *xmpp.Element) {
 			if !p.matches(want, el) {
 				p.fail("came first: %s", el.Bytes())
 			}
+			a.last = el
 			return
 		case <-late:
 			p.fail("did not come")

@@ -21,6 +21,7 @@ import (
 	"sotto/relay/account"
 	"sotto/relay/all"
 	"sotto/relay/info"
+	"sotto/relay/push"
 )
 
 // A stage is a server with its data folder.
@@ -32,6 +33,7 @@ type stage struct {
 	opt     relay.Options
 	closed  bool // an account needs an invitation
 	mailMax int  // of a mailbox; 0: the default
+	push    push.Options
 
 	store *offline.Store
 	relay *relay.Server
@@ -39,7 +41,7 @@ type stage struct {
 }
 
 func newStage(t *testing.T) *stage {
-	s := &stage{t: t, dir: t.TempDir()}
+	s := &stage{t: t, dir: t.TempDir(), push: push.Options{Slack: 200 * time.Millisecond, Retry: 50 * time.Millisecond, Grace: 100 * time.Millisecond}}
 	s.certificate()
 	s.open()
 	t.Cleanup(s.close)
@@ -75,7 +77,7 @@ func (s *stage) open() {
 	o.Door = door.Door()
 	s.relay, err = relay.New(o)
 	s.must(err)
-	s.must(all.Add(s.relay, all.Options{Door: door, Info: info.Options{
+	s.must(all.Add(s.relay, all.Options{Door: door, Push: s.push, Info: info.Options{
 		Contact: []string{"mailto:operator@localhost"}, Status: []string{"https://status.localhost/chat.json"}}}))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	s.must(err)

@@ -17,6 +17,7 @@ import (
 	"sotto/relay/muc"
 	"sotto/relay/pep"
 	"sotto/relay/private"
+	"sotto/relay/push"
 	"sotto/relay/roster"
 	"sotto/relay/upload"
 	"sotto/relay/vcard"
@@ -32,6 +33,7 @@ type Options struct {
 	Info   info.Options
 	Stop   func(again bool) // ends the process (XEP-0133 §4.30); nil: nobody may from afar
 	Chat   chat.Options
+	Push   push.Options
 }
 
 // Add registers all families.
@@ -50,6 +52,9 @@ func Add(s *relay.Server, o Options) error {
 	private.Add(s)
 	vcard.Add(s)
 	archive.Add(s)
+	if err := push.Add(s, o.Push); err != nil {
+		return err
+	}
 	if o.Door != nil {
 		account.Add(s, o.Door)
 	}
