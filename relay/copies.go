@@ -43,6 +43,9 @@ var sealedBy = []xmpp.Name{
 	{Space: "jabber:x:encrypted", Local: "x"},
 }
 
+// Sealed says whether an element is content that we cannot read.
+func Sealed(n xmpp.Name) bool { return slices.Contains(sealedBy, n) }
+
 // readable says whether a message has content for people that the server, too,
 // could read. The body beside sealed content is the fallback text.
 func readable(st *xmpp.Stanza) bool {

@@ -279,7 +279,7 @@ func (g *Guest) stay(ctx context.Context, x *Session, c *xmpp.Conn, turn int) {
 }
 
 // A Shelf holds the small things that people publish about themselves
-// (XEP-0163); relay/pep is behind it. Its errors are the owner's to see.
+// (XEP-0163); relay/pubsub is behind it. Its errors are the owner's to see.
 type Shelf struct {
 	// Items are those of a node, the oldest first, as far as asker may see them.
 	Items func(user, node string, asker xmpp.JID) ([]*xmpp.Element, error)
@@ -287,6 +287,9 @@ type Shelf struct {
 	Put func(user, node, access string, item *xmpp.Element) error
 	// Drop takes an item back.
 	Drop func(user, node, id string) error
+	// Info answers disco#info about a node of an account, List disco#items.
+	Info func(r *Request) (*xmpp.Element, error)
+	List func(r *Request) ([]*xmpp.Element, error)
 }
 
 // OnPublish adds a hook for what people change on their shelves themselves.

@@ -68,7 +68,7 @@ type Server struct {
 	Befriend func(a, b string)
 	// Invited says whether a token lets somebody see owner's presence, and uses it up (XEP-0379).
 	Invited func(owner, token string) bool
-	// Shelf is what relay/pep keeps; without it there is none.
+	// Shelf is what relay/pubsub keeps; without it there is none.
 	Shelf Shelf
 	// Blocks says whether user refuses j (XEP-0191 §3).
 	Blocks func(user string, j xmpp.JID) bool

@@ -43,6 +43,7 @@ type Config struct {
 	Words     int      `toml:"stranger_words" doc:"How many messages in a row somebody may write to people who do not know him; then one a second. 0: no limit."`
 	Rooms     string   `toml:"rooms" doc:"Domain of group chats. Empty: rooms. and the domain."`
 	RoomPast  int      `toml:"room_history" doc:"How many messages a new room shows to who enters; they are kept in memory only. Members of private groups need none: what they missed waits for them."`
+	Pubsub    string   `toml:"pubsub" doc:"Domain of nodes to publish to and subscribe to (XEP-0060). Empty: pubsub. and the domain."`
 	KeepFiles string   `toml:"keep_files" doc:"How long an uploaded file stays, as 720h."`
 	FileMax   int64    `toml:"file_max" doc:"Largest uploaded file, in MiB."`
 	FileQuota int64    `toml:"file_quota" doc:"All uploaded files of one account, in MiB."`

@@ -24,6 +24,7 @@ import (
 	"sotto/relay/chat"
 	"sotto/relay/info"
 	"sotto/relay/muc"
+	"sotto/relay/pubsub"
 	"sotto/relay/web"
 )
 
@@ -89,6 +90,7 @@ func (s *server) build() error {
 	}
 	return all.Add(s.relay, all.Options{
 		Door: door, Budget: budget.Options{Burst: s.conf.Words}, Rooms: muc.Options{Domain: s.conf.Rooms, History: s.conf.RoomPast},
+		Pubsub: pubsub.Options{Domain: s.conf.Pubsub},
 		Upload: s.conf.files(), Info: info.Options{Contact: s.conf.Contact, Status: s.conf.Outage},
 		Stop: func(again bool) {
 			select {

@@ -195,6 +195,7 @@ XEP-0206 1.4 XMPP Over BOSH
 XEP-0215 1.0.0 External Service Discovery
 XEP-0223 1.1.1 Persistent Storage of Private Data via PubSub
 XEP-0227 1.1 Portable Import/Export Format for XMPP-IM Servers
+XEP-0248 0.5.0 PubSub Collection Nodes
 XEP-0249 1.2 Direct MUC Invitations
 XEP-0280 1.0.1 Message Carbons
 XEP-0283 0.2.0 Moved

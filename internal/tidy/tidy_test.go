@@ -95,6 +95,7 @@ var allowed = []struct {
 	{"sotto/xmpp/dial", []string{"sotto/xmpp"}},
 	{"sotto/xmpp/frame", []string{"sotto/xmpp"}},
 	{"sotto/xmpp/mam", []string{"sotto/xmpp"}},
+	{"sotto/xmpp/rsm", []string{"sotto/xmpp"}},
 	{"sotto/offline", []string{"sotto/xmpp", "sotto/offline/blob", "sotto/offline/page"}},
 	{"sotto/relay", []string{"sotto/xmpp", "sotto/offline"}},
 	{"sotto/relay/", []string{"sotto/xmpp", "sotto/offline", "sotto/relay"}},

@@ -15,9 +15,9 @@ import (
 	"sotto/relay/fast"
 	"sotto/relay/info"
 	"sotto/relay/muc"
-	"sotto/relay/pep"
 	"sotto/relay/private"
 	"sotto/relay/push"
+	"sotto/relay/pubsub"
 	"sotto/relay/roster"
 	"sotto/relay/upload"
 	"sotto/relay/vcard"
@@ -28,6 +28,7 @@ import (
 type Options struct {
 	Door   *account.Door // how people get accounts (XEP-0077); nil: from the operator only
 	Rooms  muc.Options
+	Pubsub pubsub.Options
 	Upload upload.Options
 	Budget budget.Options
 	Info   info.Options
@@ -45,7 +46,9 @@ func Add(s *relay.Server, o Options) error {
 	fast.Add(s)
 	device.Add(s)
 	command.Add(s)
-	pep.Add(s)
+	if err := pubsub.Add(s, o.Pubsub); err != nil {
+		return err
+	}
 	web.Add(s)
 	chat.Add(s, o.Chat)
 	upload.Add(s, o.Upload)

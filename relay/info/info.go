@@ -93,16 +93,19 @@ func (i *info) disco(r *relay.Request) (*xmpp.Element, error) {
 	if err := get(r); err != nil {
 		return nil, err
 	}
+	w, n := i.where(r), r.Payload.Get("node")
+	if n != "" && w == relay.OnAccount { // XEP-0060 §5.3: the node knows whom it lets in
+		return i.s.Shelf.Info(r)
+	}
 	if err := i.maySee(r); err != nil {
 		return nil, err
 	}
-	w, n := i.where(r), r.Payload.Get("node")
 	if c := i.command(r, n); c != nil { // XEP-0050 §2.3
 		return xmpp.El(xmpp.NSDiscoInfo, "query", "node", n).Add(
 			xmpp.El(xmpp.NSDiscoInfo, "identity", "category", "automation", "type", "command-node", "name", c.Name),
 			xmpp.El(xmpp.NSDiscoInfo, "feature", "var", xmpp.NSCommands), xmpp.El(xmpp.NSDiscoInfo, "feature", "var", xmpp.NSData)), nil
 	}
-	if n != "" && (w != relay.OnServer || n != node+"#"+i.hash()) {
+	if n != "" && n != node+"#"+i.hash() {
 		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound) // XEP-0030 §3.2
 	}
 	return i.describe(w).Set("node", n), nil
@@ -154,24 +157,22 @@ func (i *info) items(r *relay.Request) (*xmpp.Element, error) {
 			q.Add(xmpp.El(xmpp.NSDiscoItems, "item", "jid", i.s.Domain(), "node", c.Node, "name", c.Name))
 		}
 		return q, nil
-	} else if n != "" {
-		return q, nil
-	}
-	if i.where(r) == relay.OnServer {
+	} else if i.where(r) == relay.OnServer {
 		for _, it := range i.s.Items() {
-			q.Add(xmpp.El(xmpp.NSDiscoItems, "item", "jid", it.JID, "name", it.Name))
+			if n == "" {
+				q.Add(xmpp.El(xmpp.NSDiscoItems, "item", "jid", it.JID, "name", it.Name))
+			}
 		}
 		return q, nil
-	}
-	if i.maySee(r) != nil {
-		return q, nil
-	}
-	for _, x := range i.s.Sessions(r.Account()) {
-		if x.Available() {
-			q.Add(xmpp.El(xmpp.NSDiscoItems, "item", "jid", x.JID().String()))
+	} else if n == "" && i.maySee(r) == nil {
+		for _, x := range i.s.Sessions(r.Account()) {
+			if x.Available() {
+				q.Add(xmpp.El(xmpp.NSDiscoItems, "item", "jid", x.JID().String()))
+			}
 		}
 	}
-	return q, nil
+	list, err := i.s.Shelf.List(r) // XEP-0060 §5.2, §5.5
+	return q.Add(list...), err
 }
 
 func (i *info) ping(r *relay.Request) (*xmpp.Element, error) {

@@ -20,7 +20,7 @@ type private struct {
 	mu relay.Locks // over each change of bookmarks, so that all roads show the same
 }
 
-// Add registers the family; relay/pep must have been added.
+// Add registers the family; relay/pubsub must have been added.
 func Add(s *relay.Server) {
 	p := &private{s: s}
 	s.HandleIQ(xmpp.NSPrivate, "query", p.iq)

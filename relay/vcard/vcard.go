@@ -24,7 +24,7 @@ type vcard struct {
 	shy   map[*relay.Session]bool // whose client wants no picture in its presence
 }
 
-// Add registers the family; relay/pep must have been added.
+// Add registers the family; relay/pubsub must have been added.
 func Add(s *relay.Server) {
 	v := &vcard{s: s, shy: map[*relay.Session]bool{}}
 	s.HandleIQ(xmpp.NSVCard, "vCard", v.iq)
