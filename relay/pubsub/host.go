@@ -38,8 +38,8 @@ func (b *broker) addHost(o Options) error {
 		})
 		return nil
 	})
-	if err != nil {
-		return err
+	if err != nil { // one file is damaged: accounts in the others are served
+		b.s.Log().Error("nodes of the service", "err", err)
 	}
 	slices.Sort(b.list)
 	b.s.Host(j.Domain, "Nodes", b.serve)
