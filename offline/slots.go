@@ -32,8 +32,9 @@ type Resumable struct {
 
 // Two files hold the counters of resumable sessions. "sessions" has a head
 // with the boot id, then countersSize bytes for each: id 16, in 4, acked 4,
-// out 4. It is mapped: a counter moves with each message, and costs a store.
-// "rings" has ringSize tags of what was sent last for each.
+// out 4, ring 4, own 8, inbox 8. It is mapped: a counter moves with each
+// message, and costs a store. "rings" has ringSize tags of what was sent last
+// for each, up to stanza "ring"; what went out behind that was no mail.
 const (
 	slotHead     = 4096
 	countersSize = 48
@@ -296,12 +297,28 @@ func (sl *Slot) Had() (own, inbox uint64) {
 	return binary.BigEndian.Uint64(sl.at[32:]), binary.BigEndian.Uint64(sl.at[40:])
 }
 
-// Sent notes that stanzas first, first+1, … go out with these tags, before a
-// byte of them is written. Without tags it only moves the counter to first-1.
-func (sl *Slot) Sent(first uint32, tags []Tag) {
+// Sent notes that stanzas first to last go out, before a byte of them is
+// written: with these tags, or without any when none of them is mail.
+func (sl *Slot) Sent(first, last uint32, tags []Tag) {
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
-	for len(tags) > 0 && sl.at != nil {
+	if sl.at == nil {
+		return
+	}
+	// First how far the ring may be believed, then the ring, then how far it
+	// goes: a place that is about to change counts for nothing if a kill comes.
+	gap := int32(first - 1 - binary.BigEndian.Uint32(sl.at[28:]))
+	if gap < 0 { // a resumption counted back
+		binary.BigEndian.PutUint32(sl.at[28:], first-1)
+	}
+	binary.BigEndian.PutUint32(sl.at[24:], last)
+	if len(tags) == 0 {
+		return
+	}
+	if n := min(gap, ringSize); n > 0 {
+		tags, first = append(make([]Tag, n, int(n)+len(tags)), tags...), first-uint32(n)
+	}
+	for len(tags) > 0 {
 		at := first % ringSize
 		n := min(len(tags), int(ringSize-at))
 		b := make([]byte, 0, tagSize*n)
@@ -315,9 +332,7 @@ func (sl *Slot) Sent(first uint32, tags []Tag) {
 		}
 		first, tags = first+uint32(n), tags[n:]
 	}
-	if sl.at != nil {
-		binary.BigEndian.PutUint32(sl.at[24:], first-1)
-	}
+	binary.BigEndian.PutUint32(sl.at[28:], last)
 }
 
 func (sl *Slot) ring() int64 { return sl.n * ringSize * tagSize }
@@ -333,16 +348,18 @@ func (sl *Slot) State() (in, acked uint32, tags, done []Tag) {
 		return 0, 0, nil, nil
 	}
 	in, acked = binary.BigEndian.Uint32(sl.at[16:]), binary.BigEndian.Uint32(sl.at[20:])
-	out := binary.BigEndian.Uint32(sl.at[24:])
-	for n := acked + 1; int32(out-n) >= 0 && len(tags) < 1<<16; n++ {
-		if out-n >= ringSize {
-			tags = append(tags, Tag{}) // fell out of the ring: sent again instead
-			continue
+	out, top := binary.BigEndian.Uint32(sl.at[24:]), binary.BigEndian.Uint32(sl.at[28:])
+	tag := func(n uint32) Tag {
+		if out-n >= ringSize || int32(n-top) > 0 { // fell out of the ring: sent again instead; or no mail
+			return Tag{}
 		}
-		tags = append(tags, tagAt(b, n))
+		return tagAt(b, n)
+	}
+	for n := acked + 1; int32(out-n) >= 0 && len(tags) < 1<<16; n++ {
+		tags = append(tags, tag(n))
 	}
 	for n := acked; n > 0 && out-n < ringSize; n-- {
-		if t := tagAt(b, n); t.Seq != 0 {
+		if t := tag(n); t.Seq != 0 {
 			done = append(done, t)
 		}
 	}

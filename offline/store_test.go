@@ -413,6 +413,39 @@ func TestDeviceLimit(t *testing.T) {
 	}
 }
 
+// What is no mail leaves no old mail's tag in its place, whether it was counted
+// back to by a resumption or is further on than the ring is long.
+func TestSlotsWithoutMail(t *testing.T) {
+	s := withBob(t, t.TempDir(), quiet)
+	defer s.Close()
+	sl, err := s.NewSlot(Resumable{ID: "x", User: "bob", Resource: "r"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		first, last, acked uint32
+		tags               []Tag
+		want               string
+	}{
+		{1, 3, 1, []Tag{{11, 91}, {12, 92}, {13, 93}}, "[{12 92} {13 93}]"},
+		{2, 2, 1, nil, "[{0 0}]"}, // resumed with h=1
+		{3, 3, 1, []Tag{{14, 94}}, "[{0 0} {14 94}]"},
+		{4, 300, 299, nil, "[{0 0}]"},
+		{301, 302, 299, []Tag{{15, 95}, {16, 96}}, "[{0 0} {15 95} {16 96}]"},
+		{303, 303, 302, nil, "[{0 0}]"},
+	} {
+		sl.Sent(step.first, step.last, step.tags)
+		sl.Acked(step.acked, 0, 0)
+		_, _, tags, done := sl.State()
+		if fmt.Sprint(tags) != step.want {
+			t.Fatal(step, tags)
+		}
+		if step.first == 303 && fmt.Sprint(done) != "[{16 96} {15 95}]" {
+			t.Fatal(done)
+		}
+	}
+}
+
 // Counters of a resumable session are there after a restart without a Close.
 func TestSlots(t *testing.T) {
 	dir := t.TempDir()
@@ -422,8 +455,8 @@ func TestSlots(t *testing.T) {
 		t.Fatal(err)
 	}
 	sl.Took(7)
-	sl.Sent(1, []Tag{{11, 91}, {12, 92}, {13, 93}})
-	sl.Sent(5, nil) // one stanza without a tag
+	sl.Sent(1, 3, []Tag{{11, 91}, {12, 92}, {13, 93}})
+	sl.Sent(4, 4, nil) // no mail
 	sl.Acked(2, 12, 0)
 	s.Close()
 	s = open(t, dir, quiet)
@@ -443,7 +476,7 @@ func TestSlots(t *testing.T) {
 	if sl, err = s.NewSlot(Resumable{ID: "y", User: "bob", Resource: "r"}); err != nil {
 		t.Fatal(err)
 	}
-	sl.Sent(9, nil)
+	sl.Sent(1, 8, nil)
 	sl.Acked(6, 0, 0)
 	if _, _, tags, done := sl.State(); fmt.Sprint(tags) != "[{0 0} {0 0}]" || done != nil {
 		t.Fatal(tags, done)

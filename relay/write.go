@@ -16,6 +16,9 @@ import (
 // window is how many unacked mails may be on their way to one device.
 const window = 256
 
+// How much that is not mail goes out before we ask whether it has come.
+const askNotes, askBytes = 8, 2 << 10
+
 // batch is how much is written before the socket is flushed.
 const batch = 64 << 10
 
@@ -82,7 +85,7 @@ func (x *Session) fillNotes(w *xmpp.Writer, turn int) error {
 		x.conn.Close(errNoReader)
 	}
 	if counted > 0 && x.sm.slot != nil {
-		x.sm.slot.Sent(last+1-uint32(counted), make([]offline.Tag, counted)) // no mail: their places say so
+		x.sm.slot.Sent(last+1-uint32(counted), last, nil)
 	}
 	if x.sm != nil && x.sm.due(x.books.safe) {
 		x.sm.answered(x.books.safe)
@@ -181,7 +184,7 @@ func (x *Session) sent(turn, which int, mail []offline.Mail) error {
 	}
 	x.cursor[which] = mail[len(mail)-1].Seq
 	if x.sm != nil && x.sm.slot != nil {
-		x.sm.slot.Sent(first, tags)
+		x.sm.slot.Sent(first, first+uint32(len(tags))-1, tags)
 	}
 	return nil
 }
@@ -210,7 +213,7 @@ func (x *Session) fillAsk(w *xmpp.Writer, turn int) error {
 		return errStale
 	}
 	if x.sm != nil {
-		if last := x.sm.ledger.Out(); x.sm.ledger.Waiting() > 0 && x.sm.asked != last {
+		if last := x.sm.ledger.Out(); x.sm.curious() && x.sm.asked != last {
 			x.sm.asked = last
 			x.sm.out++
 			w.Bytes([]byte("<r xmlns='" + xmpp.NSSM + "'/>"))
@@ -223,6 +226,12 @@ func (x *Session) fillAsk(w *xmpp.Writer, turn int) error {
 		w.Element(iq.Add(xmpp.El(xmpp.NSPing, "ping")))
 	}
 	return nil
+}
+
+// curious says whether it is worth to ask what the client has: for mail always,
+// for presence and answers when some of them are held.
+func (m *management) curious() bool {
+	return m.ledger.Waiting() > len(m.kept) || len(m.kept) >= askNotes || m.keptBytes >= askBytes
 }
 
 // A probe is the ping behind mail to a client without stream management.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -131,7 +132,32 @@ func (c *Conn) Close(why *StreamError) {
 func (c *Conn) write() {
 	if c.pen == resting {
 		c.pen = writing
-		go c.writeAll()
+		select {
+		case pens <- c:
+		default:
+			go write(c)
+		}
+	}
+}
+
+// A few writers rest with the stack that they have grown, and take the next
+// stream that has something to write.
+const restMax = 32
+
+var (
+	pens = make(chan *Conn)
+	rest atomic.Int32
+)
+
+func write(c *Conn) {
+	for {
+		c.writeAll()
+		if rest.Add(1) > restMax {
+			rest.Add(-1)
+			return
+		}
+		c = <-pens
+		rest.Add(-1)
 	}
 }
 

@@ -26,12 +26,14 @@ import (
 type commands struct {
 	Servers  string        `help:"Which servers to measure." default:"sottod,prosody,ejabberd"`
 	Sottod   string        `help:"The sottod binary." default:"bin/sottod" type:"path"`
-	Figures  string        `help:"Which figures to measure." default:"login,idle,chat,offline,drain,room,hello"`
+	Figures  string        `help:"Which figures to measure." default:"login,idle,chat,offline,drain,room,hello,storm"`
 	Sessions int           `help:"Idle sessions." default:"8000"`
 	Pairs    int           `help:"Talking pairs." default:"50"`
 	Messages int           `help:"Messages for chat and offline." default:"20000"`
 	Waiting  int           `help:"Waiting messages of the drain." default:"10000"`
 	Logins   int           `help:"Log-ins." default:"1500"`
+	Crowd    int           `help:"People who come online in the storm." default:"2000"`
+	Rush     time.Duration `help:"Within which they come." default:"30s"`
 	Timeout  time.Duration `help:"For each figure of each server." default:"4m"`
 	Out      string        `help:"Also write the table as Markdown to this file." type:"path"`
 }
@@ -54,6 +56,7 @@ var measures = []struct {
 }{
 	{"login", measureLogin}, {"idle", measureIdle}, {"chat", measureChat},
 	{"offline", measureOffline}, {"drain", measureDrain}, {"room", measureRoom}, {"hello", measureHello},
+	{"storm", measureStorm},
 }
 
 // A figure is one measured number of one server.

@@ -37,6 +37,8 @@ type peer struct {
 	cmd   *exec.Cmd
 	end   []func()
 
+	control []string // the command that tells ejabberd what to do
+
 	status func(line string) (float64, error) // a number of sottod's own; nil for others
 }
 
@@ -273,6 +275,7 @@ shaper_rules:
 	if err := p.launch("setpriv", append(append(own, args...), "foreground")...); err != nil {
 		return err
 	}
+	p.control = append(append([]string{"setpriv"}, own...), args...)
 	p.end = append(p.end, func() { _ = exec.Command("pkill", "-9", "-f", node).Run() })
 	return p.findBeam(ctx, node)
 }

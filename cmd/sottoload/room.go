@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -46,25 +45,14 @@ func (p *peer) enter(ctx context.Context) (*crowd, error) {
 		return nil, err
 	}
 	k.all[0].send(fmt.Appendf(nil, "<iq type='set' id='c' to='%s'><query xmlns='%s'><x xmlns='%s' type='submit'/></query></iq>", crowdAt, xmpp.NSMUCOwner, xmpp.NSData))
-	if err := k.until(ctx, &k.here, 1); err != nil {
+	if err := until(ctx, &k.here, 1); err != nil {
 		return nil, err
 	}
 	time.Sleep(200 * time.Millisecond) // the room is set up
 	if err := each(roomSize-1, 4, func(i int) error { return one(i + 1) }); err != nil {
 		return nil, err
 	}
-	return k, k.until(ctx, &k.here, roomSize)
-}
-
-func (k *crowd) until(ctx context.Context, n *atomic.Int64, want int64) error {
-	for n.Load() < want {
-		select {
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), fmt.Errorf("%d of %d came", n.Load(), want))
-		case <-time.After(time.Millisecond):
-		}
-	}
-	return nil
+	return k, until(ctx, &k.here, roomSize)
 }
 
 // measureRoom is the work of one message to one of many in a room.
@@ -80,12 +68,12 @@ func measureRoom(ctx context.Context, _ *commands, p *peer) ([]figure, error) {
 	begin := time.Now()
 	cpu, err := cpuDuring(p.pid, func() error {
 		for n := range roomMessages {
-			if err := k.until(ctx, &k.got, int64(n-3)*roomSize); err != nil { // a few on their way
+			if err := until(ctx, &k.got, int64(n-3)*roomSize); err != nil { // a few on their way
 				return err
 			}
 			k.all[n%roomSize].send(fmt.Appendf(nil, "<message to='%s' type='groupchat' id='m%d'><body>%s</body></message>", crowdAt, n, kilobyte))
 		}
-		return k.until(ctx, &k.got, roomMessages*roomSize)
+		return until(ctx, &k.got, roomMessages*roomSize)
 	})
 	total := float64(roomMessages * roomSize)
 	return []figure{
