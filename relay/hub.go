@@ -4,6 +4,8 @@ package relay
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -321,4 +323,55 @@ func (s *Server) closed(id string, from xmpp.JID, st *xmpp.Stanza) bool {
 		q.then(st)
 	}
 	return mine
+}
+
+// directedMax bounds how many entities a session shows itself to.
+const directedMax = 500
+
+// Direct notes that an entity was shown this session's presence, or no longer
+// is (RFC 6121 §4.6).
+func (x *Session) Direct(to xmpp.JID, shown bool) {
+	x.mu.Lock()
+	changed := x.shown[to] != shown && !x.ended // what was noted stays for a restart
+	switch {
+	case !shown:
+		delete(x.shown, to)
+	case len(x.shown) < directedMax:
+		if x.shown == nil {
+			x.shown = map[xmpp.JID]bool{}
+		}
+		x.shown[to] = true
+	}
+	x.mu.Unlock()
+	if changed {
+		x.remember()
+	}
+}
+
+// directed lists whom the presence was shown to; x.mu is held.
+func (x *Session) directed() (all []string) {
+	for j := range x.shown {
+		all = append(all, j.String())
+	}
+	slices.Sort(all)
+	return all
+}
+
+// showTo is what directed gave, before a restart.
+func (x *Session) showTo(all []string) {
+	for _, a := range all {
+		if j, err := xmpp.ParseJID(a); err == nil {
+			if x.shown == nil {
+				x.shown = map[xmpp.JID]bool{}
+			}
+			x.shown[j] = true
+		}
+	}
+}
+
+// Directed lists who must be told when the session goes.
+func (x *Session) Directed() []xmpp.JID {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return slices.Collect(maps.Keys(x.shown))
 }

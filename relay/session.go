@@ -4,8 +4,6 @@ package relay
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -55,6 +53,7 @@ type Session struct {
 	moving   bool              // another socket asks for it: how the old one ends plays no part
 	revived  bool              // came back from disk: what waited in memory is lost
 	timer    *time.Timer
+	held     int // how many have more to say before the writer is woken
 	books    books
 	asks     map[string]func(*xmpp.Stanza) // open questions to the client, by id
 }
@@ -184,10 +183,27 @@ func (x *Session) overflow() {
 	}
 }
 
+// Together makes one flight of all that f pushes to the session.
+func (x *Session) Together(f func()) {
+	x.mu.Lock()
+	x.held++
+	x.mu.Unlock()
+	defer func() {
+		x.mu.Lock()
+		x.held--
+		x.mu.Unlock()
+		x.wake()
+	}()
+	f()
+}
+
 // wake makes the writer look again; it may be called by anyone.
 func (x *Session) wake() {
 	x.mu.Lock()
 	c := x.conn
+	if x.held > 0 {
+		c = nil
+	}
 	x.mu.Unlock()
 	if c != nil {
 		c.Wake()
@@ -337,55 +353,4 @@ func priority(el *xmpp.Element) (int, error) {
 		return 0, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest)
 	}
 	return int(n), nil
-}
-
-// directedMax bounds how many entities a session shows itself to.
-const directedMax = 500
-
-// Direct notes that an entity was shown this session's presence, or no longer
-// is (RFC 6121 §4.6).
-func (x *Session) Direct(to xmpp.JID, shown bool) {
-	x.mu.Lock()
-	changed := x.shown[to] != shown && !x.ended // what was noted stays for a restart
-	switch {
-	case !shown:
-		delete(x.shown, to)
-	case len(x.shown) < directedMax:
-		if x.shown == nil {
-			x.shown = map[xmpp.JID]bool{}
-		}
-		x.shown[to] = true
-	}
-	x.mu.Unlock()
-	if changed {
-		x.remember()
-	}
-}
-
-// directed lists whom the presence was shown to; x.mu is held.
-func (x *Session) directed() (all []string) {
-	for j := range x.shown {
-		all = append(all, j.String())
-	}
-	slices.Sort(all)
-	return all
-}
-
-// showTo is what directed gave, before a restart.
-func (x *Session) showTo(all []string) {
-	for _, a := range all {
-		if j, err := xmpp.ParseJID(a); err == nil {
-			if x.shown == nil {
-				x.shown = map[xmpp.JID]bool{}
-			}
-			x.shown[j] = true
-		}
-	}
-}
-
-// Directed lists who must be told when the session goes.
-func (x *Session) Directed() []xmpp.JID {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return slices.Collect(maps.Keys(x.shown))
 }

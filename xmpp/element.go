@@ -158,8 +158,14 @@ func (e *Element) Clone() *Element {
 	return c
 }
 
+// With is e with another value of a plain attribute; the children are shared.
+func (e *Element) With(attr, value string) *Element {
+	c := &Element{Name: e.Name, Attr: append(make([]Attr, 0, len(e.Attr)+1), e.Attr...), Nodes: e.Nodes}
+	return c.Set(attr, value)
+}
+
 // Bytes writes e as a child of a client stream.
-func (e *Element) Bytes() []byte { return e.Append(nil, NSClient) }
+func (e *Element) Bytes() []byte { return e.Append(make([]byte, 0, 256), NSClient) }
 
 // Append writes e where outer is the default namespace. No prefix is used but
 // xml:, and one made up for an attribute that has a namespace.

@@ -160,7 +160,7 @@ func (r *roster) toUser(to xmpp.JID, p *xmpp.Element) {
 	}
 	for _, y := range r.s.Sessions(to.Local) {
 		if y.Available() {
-			y.Push(p.Clone().Set("to", to.Bare().String()))
+			y.Push(p.With("to", to.Bare().String()))
 		}
 	}
 }
@@ -184,20 +184,25 @@ func (r *roster) broadcast(x *relay.Session, el *xmpp.Element) error {
 			r.toUser(jid, p)
 		}
 	}
+	x.Together(func() { r.own(x, p, all) })
+	return nil
+}
+
+// own is what the user's own resources hear, and a newcomer.
+func (r *roster) own(x *relay.Session, p *xmpp.Element, all []item) {
 	initial := x.Initial()
 	for _, y := range r.s.Sessions(x.User()) {
 		if !y.Available() {
 			continue
 		}
-		y.Push(p.Clone().Set("to", y.JID().String()))
+		y.Push(p.With("to", y.JID().String()))
 		if other := y.Presence(); initial && y != x && other != nil {
-			x.Push(other.Clone().Set("to", x.JID().String()))
+			x.Push(other.With("to", x.JID().String()))
 		}
 	}
 	if initial {
 		r.first(x, all)
 	}
-	return nil
 }
 
 // first gives a newcomer what it missed: the presence of its contacts (§4.3.2)
@@ -218,7 +223,7 @@ func (r *roster) first(x *relay.Session, all []item) {
 		}
 		for _, y := range r.s.Sessions(jid.Local) {
 			if p := y.Presence(); p != nil && y.User() != x.User() {
-				x.Push(p.Clone().Set("to", x.JID().String()))
+				x.Push(p.With("to", x.JID().String()))
 			}
 		}
 	}
@@ -234,7 +239,7 @@ func (r *roster) revive(x *relay.Session) {
 	}
 	for _, y := range r.s.Sessions(x.User()) {
 		if p := y.Presence(); p != nil && y != x {
-			x.Push(p.Clone().Set("to", x.JID().String()))
+			x.Push(p.With("to", x.JID().String()))
 		}
 	}
 	for i := range all {
@@ -245,7 +250,7 @@ func (r *roster) revive(x *relay.Session) {
 		there := false
 		for _, y := range r.s.Sessions(jid.Local) {
 			if p := y.Presence(); p != nil {
-				x.Push(p.Clone().Set("to", x.JID().String()))
+				x.Push(p.With("to", x.JID().String()))
 				there = true
 			}
 		}
@@ -265,7 +270,7 @@ func (r *roster) directed(x *relay.Session, st *xmpp.Stanza, el *xmpp.Element) e
 	p := el.Clone().Set("from", x.JID().String())
 	for _, y := range r.s.Sessions(st.To.Local) {
 		if st.To.Resource == "" && y.Available() || y.JID() == st.To {
-			y.Push(p.Clone().Set("to", st.To.String()))
+			y.Push(p.With("to", st.To.String()))
 		}
 	}
 	return nil
@@ -292,7 +297,7 @@ func (r *roster) tellDirected(x *relay.Session, p *xmpp.Element) {
 		x.Direct(to, false)
 		for _, y := range r.s.Sessions(to.Local) {
 			if to.Resource == "" && y.Available() || y.JID() == to {
-				y.Push(p.Clone().Set("to", to.String()))
+				y.Push(p.With("to", to.String()))
 			}
 		}
 	}
