@@ -4,7 +4,7 @@
 Without names it runs all plays. Exit 0 only if all of them passed.
 """
 import logging, os, sys, time
-import archive, devices, sendxmpp, xmppjs
+import archive, devices, lists, sendxmpp, xmppjs
 from profanity_person import Profanity
 from slixmpp_person import Slixmpp
 from sotto_person import Sotto
@@ -31,6 +31,7 @@ def plays():
     yield "go-sendxmpp-taken", sendxmpp.taken, {"e2e": "optional"}
     yield "xmppjs-page", xmppjs.page, xmppjs.options()
     yield "stanzajs-poll", xmppjs.poll, xmppjs.options()
+    yield "slixmpp-list", lists.slixmpp, lists.options()
     yield "go-sendxmpp-refused", sendxmpp.refused, {"e2e": "required"}
 
 

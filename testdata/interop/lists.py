@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stock clients that do all that they can, each as a program of its own."""
+import asyncio, os, sys
+from stage import free_port
+
+HERE = os.path.dirname(__file__)
+
+
+def options():
+    return {"e2e": "optional", "mode": "keep", "listen_https": ["127.0.0.1:%d" % free_port()]}
+
+
+async def run(stage, *program):
+    """Run it to its end; it prints a line for each thing that works."""
+    server = stage.server
+    p = await asyncio.create_subprocess_exec(
+        *program, str(server.port), server.ca, server.password("alice"), server.password("bob"),
+        env={**os.environ, "SSL_CERT_FILE": server.ca, "HOME": stage.room("home")}, stdout=asyncio.subprocess.PIPE)
+    stage.exits.callback(lambda: p.returncode is None and p.kill())
+    while line := await p.stdout.readline():
+        stage.say(line.decode().strip())
+    if await p.wait() != 0:
+        raise AssertionError("%s: exit %d" % (program[-1], p.returncode))
+    server.stop()
+
+
+async def slixmpp(stage):
+    await run(stage, sys.executable, "-W", "ignore", os.path.join(HERE, "slixmpp_list.py"))
