@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stock clients that do all that they can, each as a program of its own."""
-import asyncio, os, sys
+import asyncio, os, subprocess, sys
 from stage import free_port
 
 HERE = os.path.dirname(__file__)
@@ -8,6 +8,11 @@ HERE = os.path.dirname(__file__)
 
 def options():
     return {"e2e": "optional", "mode": "keep", "listen_https": ["127.0.0.1:%d" % free_port()]}
+
+
+def need_nbxmpp():
+    if subprocess.run(["/usr/bin/python3", "-c", "import nbxmpp"], stderr=subprocess.DEVNULL).returncode != 0:
+        raise RuntimeError("nbxmpp is missing; apt-get install -y python3-nbxmpp gir1.2-soup-3.0 glib-networking")
 
 
 async def run(stage, *program):
@@ -26,3 +31,8 @@ async def run(stage, *program):
 
 async def slixmpp(stage):
     await run(stage, sys.executable, "-W", "ignore", os.path.join(HERE, "slixmpp_list.py"))
+
+
+async def nbxmpp(stage):
+    need_nbxmpp()
+    await run(stage, "/usr/bin/python3", "-W", "ignore", os.path.join(HERE, "nbxmpp_list.py"))  # Debian's: it needs GLib

@@ -15,7 +15,7 @@ from talk import talk
 PAIRS = [(Sotto, Sotto), (Sotto, Slixmpp), (Slixmpp, Sotto), (Sotto, Twomemo), (Twomemo, Sotto), (Sotto, Profanity),
          (Profanity, Sotto), (Slixmpp, Profanity), (Profanity, Slixmpp), (Slixmpp, Slixmpp)]
 
-WHOLE = 240  # seconds for all plays together
+WHOLE = 330  # seconds for all plays together
 
 
 def plays():
@@ -32,6 +32,7 @@ def plays():
     yield "xmppjs-page", xmppjs.page, xmppjs.options()
     yield "stanzajs-poll", xmppjs.poll, xmppjs.options()
     yield "slixmpp-list", lists.slixmpp, lists.options()
+    yield "nbxmpp-list", lists.nbxmpp, lists.options()
     yield "go-sendxmpp-refused", sendxmpp.refused, {"e2e": "required"}
 
 
