@@ -101,8 +101,11 @@ func TestManyRegistrations(t *testing.T) {
 	}
 	for i := range n {
 		do("bob/phone > <iq type='set' id='e%d'><enable xmlns='urn:xmpp:push:0' jid='carol@localhost/push' node='m%d'>%s</enable></iq>", i, i, form(field(1000)))
+		if i%500 == 499 { // a commit each: no wait shall be long
+			do("bob/phone < <iq type='result' id='e%d'/>", i)
+			do("bob/phone > <a xmlns='urn:xmpp:sm:3' h='%d'/>", i) // and what is not acked is not without end
+		}
 	}
-	do("bob/phone < <iq type='result' id='e%d'/>", n-1)
 	for i, f := range []string{field(5000), strings.Repeat(field(1), 17), "<field var='f'>" + strings.Repeat("<value>1</value>", 9) + "</field>"} {
 		do("bob/phone > <iq type='set' id='h%d'><enable xmlns='urn:xmpp:push:0' jid='carol@localhost/push' node='m'>%s</enable></iq>", i, form(f))
 		do("bob/phone < <iq type='error' id='h%d'><error type='modify'><not-acceptable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>", i)
