@@ -50,7 +50,7 @@ func newBabble(seed uint64, answers []xmpp.Name) *babble {
 		values: []string{"", "alice@localhost", "bob@localhost/x", "nobody@localhost", "rooms.localhost", "a@rooms.localhost", "@", "localhost",
 			"urn:xmpp:avatar:metadata", "urn:xmpp:avatar:data", "urn:xmpp:vcard4", "urn:xmpp:bookmarks:1", "storage:bookmarks", "urn:n",
 			"0", "-1", "1", "18446744073709551616", "max", "true", "none", "subscribed", "owner", "member", "outcast", "both",
-			"submit", "form", "cancel", "execute", "pubsub#access_model", "pubsub#max_items", "whitelist", "FORM_TYPE", "=", "%%%",
+			"submit", "form", "cancel", "execute", "pubsub#access_model", "pubsub#max_items", "pubsub#expire", "pubsub#show-values", "authorize", "open", "whitelist", "FORM_TYPE", "=", "%%%",
 			strings.Repeat("z", 3000), "\u202e", "2026-01-01T00:00:00Z", "urn:xmpp:invite#invite"},
 	}
 	for _, a := range answers {
@@ -74,7 +74,7 @@ func TestBabble(t *testing.T) {
 		for i, q := range answers {
 			id := fmt.Sprintf("n%d-%d", round, i)
 			iq := xmpp.El(xmpp.NSClient, "iq", "type", n.one([]string{"get", "set"}), "id", id,
-				"to", n.one([]string{"", "localhost", "alice@localhost", "bob@localhost", "nobody@localhost", "rooms.localhost", "a@rooms.localhost"}))
+				"to", n.one([]string{"", "localhost", "alice@localhost", "bob@localhost", "nobody@localhost", "rooms.localhost", "a@rooms.localhost", "pubsub.localhost"}))
 			asked := n.fill(xmpp.El(q.Space, q.Local), 3)
 			a.send(string(iq.Add(asked).Bytes()))
 			p.until(a, parse("<iq id='"+id+"'/>"))
