@@ -94,11 +94,11 @@ func (i *info) disco(r *relay.Request) (*xmpp.Element, error) {
 		return nil, err
 	}
 	w, n := i.where(r), r.Payload.Get("node")
-	if n != "" && w == relay.OnAccount { // XEP-0060 §5.3: the node knows whom it lets in
-		return i.s.Shelf.Info(r)
-	}
 	if err := i.maySee(r); err != nil {
 		return nil, err
+	}
+	if n != "" && w == relay.OnAccount { // XEP-0060 §5.3
+		return i.s.Shelf.Info(r)
 	}
 	if c := i.command(r, n); c != nil { // XEP-0050 §2.3
 		return xmpp.El(xmpp.NSDiscoInfo, "query", "node", n).Add(
@@ -151,8 +151,9 @@ func (i *info) items(r *relay.Request) (*xmpp.Element, error) {
 	if err := get(r); err != nil {
 		return nil, err
 	}
-	q := xmpp.El(xmpp.NSDiscoItems, "query", "node", r.Payload.Get("node"))
-	if n := r.Payload.Get("node"); n == xmpp.NSCommands && (r.ToServer() || r.Own()) { // XEP-0050 §2.2
+	n := r.Payload.Get("node")
+	q := xmpp.El(xmpp.NSDiscoItems, "query", "node", n)
+	if n == xmpp.NSCommands && (r.ToServer() || r.Own()) { // XEP-0050 §2.2
 		for _, c := range i.s.Commands(r) {
 			q.Add(xmpp.El(xmpp.NSDiscoItems, "item", "jid", i.s.Domain(), "node", c.Node, "name", c.Name))
 		}
@@ -164,7 +165,9 @@ func (i *info) items(r *relay.Request) (*xmpp.Element, error) {
 			}
 		}
 		return q, nil
-	} else if n == "" && i.maySee(r) == nil {
+	}
+	sees := i.maySee(r) == nil
+	if n == "" && sees {
 		for _, x := range i.s.Sessions(r.Account()) {
 			if x.Available() {
 				q.Add(xmpp.El(xmpp.NSDiscoItems, "item", "jid", x.JID().String()))
@@ -172,6 +175,9 @@ func (i *info) items(r *relay.Request) (*xmpp.Element, error) {
 		}
 	}
 	list, err := i.s.Shelf.List(r) // XEP-0060 §5.2, §5.5
+	if !sees && err != nil {
+		return q, nil
+	}
 	return q.Add(list...), err
 }
 
