@@ -13,6 +13,7 @@ require (
 	github.com/charmbracelet/x/ansi v0.11.9 // widths of what is drawn
 	github.com/coder/websocket v1.8.15 // RFC 7395
 	github.com/xdg-go/scram v1.4.0 // SCRAM, both ends
+	github.com/xdg-go/stringprep v1.0.4 // passwords, as SCRAM prepares them
 	github.com/zalando/go-keyring v0.2.8 // the key of a vault in the OS keyring
 	go.etcd.io/bbolt v1.5.0 // the store and the vault
 	golang.org/x/crypto v0.58.0 // the vault: Argon2id, XChaCha20-Poly1305
@@ -37,7 +38,6 @@ require (
 	github.com/mattn/go-runewidth v0.0.30 // indirect
 	github.com/muesli/cancelreader v0.2.2 // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
-	github.com/xdg-go/stringprep v1.0.4 // indirect
 	github.com/xo/terminfo v1.0.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect

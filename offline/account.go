@@ -186,6 +186,19 @@ func (s *Store) UpdateAccount(n Account) error {
 	})
 }
 
+// Strengthen adds the hashes that an account does not have.
+func (s *Store) Strengthen(user string, sha1, sha256 Hash) error {
+	return s.change(user, func(a *Account) error {
+		if len(a.SHA1.StoredKey) == 0 {
+			a.SHA1 = sha1
+		}
+		if len(a.SHA256.StoredKey) == 0 {
+			a.SHA256 = sha256
+		}
+		return nil
+	})
+}
+
 // Disable keeps everybody out of an account, or lets them in again.
 func (s *Store) Disable(user string, out bool) error {
 	return s.change(user, func(a *Account) error {

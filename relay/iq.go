@@ -258,6 +258,21 @@ func (s *Server) iqToServer(x *Session, st *xmpp.Stanza) error {
 	return nil
 }
 
+// Do asks what the server answers to the owner of an account; no client of his
+// plays a part.
+func (s *Server) Do(user, typ string, q *xmpp.Element) (*xmpp.Element, error) {
+	h := s.handlers[q.Name]
+	if h == nil {
+		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
+	}
+	from := s.jidOf(user)
+	st, err := xmpp.StanzaOf(xmpp.El(xmpp.NSClient, "iq", "type", typ, "id", NewID(), "from", from.String(), "to", from.String()).Add(q))
+	if err != nil {
+		return nil, err
+	}
+	return h(&Request{Server: s, From: from, To: from, Type: typ, ID: st.ID, Payload: q, Stanza: st})
+}
+
 // reachable refuses what a block forbids (XEP-0191 §3.2). An account that does
 // not exist goes on to the handlers: they find nothing that the asker may see,
 // and answer as for one that does not know him (RFC 6121 §8.5.1).

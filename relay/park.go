@@ -217,3 +217,49 @@ func (s *Server) unpark(r offline.Resumable, slot *offline.Slot) {
 	turn := x.turn
 	x.timer = time.AfterFunc(s.opt.Park, func() { x.expired(turn) })
 }
+
+// A Part is what one family keeps of an account, as other servers read and
+// write it (XEP-0227 §4). In says whether an element is its own.
+type Part struct {
+	Out func(user string) ([]*xmpp.Element, error)
+	In  func(user string, el *xmpp.Element) (mine bool, err error)
+}
+
+// Part adds one to the server.
+func (s *Server) Part(p Part) { s.parts = append(s.parts, p) }
+
+// Parts are all of them.
+func (s *Server) Parts() []Part { return s.parts }
+
+// Owe gives an account a message that waited for it elsewhere. A token keeps it
+// from coming twice while it waits.
+func (s *Server) Owe(user string, el *xmpp.Element, token uint64) error {
+	at := s.Now()
+	if t, err := time.Parse(time.RFC3339, el.Child(xmpp.NSDelay, "delay").Get("stamp")); err == nil && t.Before(at) {
+		at = t
+	}
+	to := s.jidOf(user)
+	st, err := xmpp.StanzaOf(el.Clone().Set("to", to.String()))
+	if err != nil || st.Kind != xmpp.KindMessage || !st.HasFrom || st.Type == "groupchat" || st.Type == "error" {
+		return xmpp.Refuse(xmpp.Modify, xmpp.BadRequest).Say("it is no message that could wait")
+	}
+	if s.opt.E2E && readable(st) {
+		return xmpp.Refuse(xmpp.Modify, xmpp.PolicyViolation)
+	}
+	boxes, err := s.boxes(nil, user)
+	if err != nil {
+		return err
+	}
+	way := Plan{Mail: owed(boxes)}
+	kept := s.kept(st, user, st.From)
+	archive := s.archiveID(kept, user, token)
+	m := &offline.Mail{
+		At: at, Expires: s.Now().Add(s.opt.KeepMail), From: st.From.String(), ID: st.ID, Token: token,
+		Body: s.stamped(st, st.From, to, to, archive), Archive: archive, Kept: kept,
+	}
+	if _, err := s.opt.Store.Put(user, way.Mail, m, false); err != nil {
+		return refusal(err)
+	}
+	s.wakeDevices(user, way)
+	return nil
+}

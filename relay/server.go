@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sotto/offline"
@@ -63,6 +64,7 @@ type Server struct {
 
 	published []func(user, node string)
 	commands  []Command
+	parts     []Part
 
 	// Befriend makes two people here contacts of each other (RFC 6121 §3).
 	Befriend func(a, b string)
@@ -89,14 +91,15 @@ type Server struct {
 	Groups func(user string, who xmpp.JID) []string
 
 	// shared: safe from anywhere, by type.
-	hub   *hub
-	noted noted
-	gate  *gate
-	conns sync.WaitGroup
-	first sync.Once
-	mu    sync.Mutex
-	open  map[net.Listener]struct{}
-	shut  bool
+	hub    *hub
+	noted  noted
+	feeble atomic.Int64 // accounts without keys for SCRAM-SHA-256, about
+	gate   *gate
+	conns  sync.WaitGroup
+	first  sync.Once
+	mu     sync.Mutex
+	open   map[net.Listener]struct{}
+	shut   bool
 }
 
 // New makes a server over an open store. Features are added before Serve.
@@ -124,7 +127,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.setup = &xmpp.Setup{
 		Domain: o.Domain, TLS: o.TLS, Log: o.Log, Lookup: s.lookup, Deadline: o.Deadline,
-		Attempt: s.attempt, Proved: s.proved, Barred: s.barred, Features: s.streamFeatures,
+		Attempt: s.attempt, Proved: s.proved, Barred: s.barred, Weak: s.weak, Strengthen: s.strengthen, Features: s.streamFeatures,
 	}
 	if o.Door != nil {
 		s.setup.Door = &xmpp.Door{Open: o.Door.Open, Invited: o.Door.Invited, Ask: s.door}
@@ -135,6 +138,7 @@ func New(o Options) (*Server, error) {
 	s.Disco(OnAccount, xmpp.NSSID)
 	o.Store.OnExpire(s.bounceExpired)
 	o.Store.Here(s.online)
+	s.findWeak()
 	return s, s.wakeParked()
 }
 
@@ -327,4 +331,61 @@ func (s *Server) streamFeatures() []*xmpp.Element {
 		all = append(all, f()...)
 	}
 	return all
+}
+
+// Accounts that another server made may have keys for SCRAM-SHA-1 only: while
+// there are any, their names are records of nobody.
+const kindWeak, nobody = "weak", ""
+
+// NoteWeak says that an account is one of those.
+func (s *Server) NoteWeak(user string) error {
+	err := s.opt.Store.Update(nobody, func(r *offline.Records) error {
+		r.Put(kindWeak, user, []byte{1})
+		return nil
+	})
+	if err == nil {
+		s.feeble.Add(1)
+	}
+	return err
+}
+
+// findWeak counts them, and forgets those who are none any more.
+func (s *Server) findWeak() {
+	var all []string
+	err := s.opt.Store.View(nobody, func(r *offline.Records) error {
+		r.Each(kindWeak, func(user string, _ []byte) bool { all = append(all, user); return true })
+		return nil
+	})
+	for _, user := range all {
+		if a, bad := s.opt.Store.Account(user); errors.Is(bad, offline.ErrNoAccount) || bad == nil && len(a.SHA256.StoredKey) > 0 {
+			err = errors.Join(err, s.opt.Store.Later(nobody, func(r *offline.Records) error { r.Delete(kindWeak, user); return nil }))
+			continue
+		}
+		s.feeble.Add(1)
+	}
+	if err != nil {
+		s.opt.Log.Error("accounts with old keys", "err", err)
+	}
+}
+
+// weak says whether SCRAM-SHA-256 does not work for an account. While there are
+// such accounts it is not offered to who does not say who comes; and a name
+// that nobody has looks as if it were any account's.
+func (s *Server) weak(user string) bool {
+	if s.feeble.Load() == 0 {
+		return false
+	}
+	a, err := s.opt.Store.Account(user)
+	if user == "" || err != nil && !errors.Is(err, offline.ErrNoAccount) {
+		return true
+	}
+	if err != nil {
+		return s.opt.Store.Mark("weak", user) < "8"
+	}
+	return len(a.SHA256.StoredKey) == 0
+}
+
+// strengthen keeps keys that an account did not have.
+func (s *Server) strengthen(user string, c xmpp.Credentials) error {
+	return s.opt.Store.Strengthen(user, offline.Hash(c.SHA1), offline.Hash(c.SHA256))
 }

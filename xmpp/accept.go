@@ -33,6 +33,10 @@ type Setup struct {
 	// Barred says that an account is disabled; only who has proved to be its
 	// owner is told. nil: none is.
 	Barred func(local string) bool
+	// Weak says whether an account, "" any, has no keys for SCRAM-SHA-256; then
+	// that is not offered. Strengthen keeps keys that came since. nil: none has.
+	Weak       func(local string) bool
+	Strengthen func(local string, c Credentials) error
 	// Tokens is the memory of FAST logins; nil: not offered.
 	Tokens *Tokens
 	// Door is how people get an account before login; nil: they do not.
@@ -88,6 +92,7 @@ type accept struct {
 	agent    BindRequest // of SASL2
 	tries    int
 	invite   string          // was shown before login (XEP-0445)
+	hint     string          // who the client says that it is, before login
 	opened   bool            // our header of this stream is out
 	counted  bool            // stream management was enabled with bind
 	mute     bool            // in a handshake: not a place for XML
@@ -142,16 +147,6 @@ func (a *accept) farewell(err error) error {
 	return err
 }
 
-// TurnAway refuses a socket that was not let in. It never waits: a socket that
-// is new takes a few bytes at once.
-func (s *Setup) TurnAway(nc net.Conn, direct bool, why *StreamError) {
-	if !direct {
-		_ = nc.SetDeadline(time.Now().Add(time.Millisecond))
-		_, _ = nc.Write(append(append(s.header("", JID{}), streamErrorBytes(why)...), "</stream:stream>"...))
-	}
-	nc.Close()
-}
-
 // header is the start tag of our stream (RFC 6120 §4.7).
 func (s *Setup) header(id string, to JID) []byte {
 	b := append([]byte(nil), "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0' xml:lang='en'"...)
@@ -201,6 +196,9 @@ func (a *accept) stream() error {
 	a.expect(true, BeforeAuth)
 	h, err := a.c.dec.Header()
 	bad := err
+	if a.hint = ""; h.From.Domain == a.setup.Domain {
+		a.hint = h.From.Local
+	}
 	if bad == nil {
 		bad = a.checkHeader(&h)
 	}

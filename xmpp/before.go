@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"time"
 )
 
 // A Hand drives a stream through what comes before stanzas flow: it says one
@@ -94,6 +95,16 @@ func streamErrorOf(el *Element) *StreamError {
 		}
 	}
 	return e
+}
+
+// TurnAway refuses a socket that was not let in. It never waits: a socket that
+// is new takes a few bytes at once.
+func (s *Setup) TurnAway(nc net.Conn, direct bool, why *StreamError) {
+	if !direct {
+		_ = nc.SetDeadline(time.Now().Add(time.Millisecond))
+		_, _ = nc.Write(append(append(s.header("", JID{}), streamErrorBytes(why)...), "</stream:stream>"...))
+	}
+	nc.Close()
 }
 
 // A Door is how people get an account before login (XEP-0077, XEP-0445).

@@ -8,46 +8,6 @@ import (
 	"time"
 )
 
-// loginFeatures are offered inside TLS before login.
-func (a *accept) loginFeatures() []*Element {
-	one := El(NSSASL, "mechanisms")
-	two := El(NSSASL2, "authentication")
-	for _, m := range Mechanisms {
-		if m.Plus && len(a.bindings) == 0 {
-			continue
-		}
-		one.Add(El(NSSASL, "mechanism").WithText(m.Name))
-		two.Add(El(NSSASL2, "mechanism").WithText(m.Name))
-	}
-	bind := El(NSBind2, "bind").Add(El(NSBind2, "inline").Add(
-		El(NSBind2, "feature", "var", NSCarbons), El(NSBind2, "feature", "var", NSSM), El(NSBind2, "feature", "var", NSCSI)))
-	two.Add(El(NSSASL2, "inline").Add(bind, El(NSSM, "sm"), a.fastFeature()))
-	cb := El(NSCBTypes, "sasl-channel-binding")
-	for _, t := range []string{CBExporter, CBEndPoint} {
-		if a.bindings[t] != nil {
-			cb.Add(El(NSCBTypes, "channel-binding", "type", t))
-		}
-	}
-	if a.c.dec.Begins("<authenticate") { // its choice is made: it needs only what to try next
-		return []*Element{two, cb}
-	}
-	return append([]*Element{one, two, cb}, a.setup.Door.features()...)
-}
-
-// fastFeature lists the token mechanisms that this channel can do.
-func (a *accept) fastFeature() *Element {
-	if a.setup.Tokens == nil {
-		return nil
-	}
-	fast := El(NSFast, "fast")
-	for _, m := range TokenMechanisms {
-		if m.Binding == "" || a.bindings[m.Binding] != nil {
-			fast.Add(El(NSFast, "mechanism").WithText(m.Name))
-		}
-	}
-	return fast
-}
-
 // beginTwo is begin, and logins by token (XEP-0484), which say that they are.
 func (a *accept) beginTwo(el *Element) (x *exchange, err error) {
 	name := el.Get("mechanism")
@@ -219,6 +179,11 @@ func (a *accept) saslTwo() (done bool, err error) {
 		out, err := x.decoded(text)
 		if err != nil {
 			return a.failed(NSSASL2, err)
+		}
+		if x.ok && x.lacks && x.byToken == "" && wanted(el) {
+			if out, err = nil, a.upgradeKeys(x, out); err != nil {
+				return a.failed(NSSASL2, err)
+			}
 		}
 		if x.ok {
 			return true, a.finish(el, x, out)

@@ -167,11 +167,12 @@ func (x *exchange) token(in []byte) ([]byte, error) {
 
 // An exchange is one login in progress.
 type exchange struct {
-	a    *accept
-	m    *Mechanism
-	conv *scram.ServerConversation
-	user string // local part, prepared
-	real bool   // the account exists
+	a     *accept
+	m     *Mechanism
+	conv  *scram.ServerConversation
+	user  string // local part, prepared
+	real  bool   // the account exists
+	lacks bool   // it has no keys for SCRAM-SHA-256
 
 	device  string // what the client says it is (XEP-0388 §2.3)
 	byToken string // the token mechanism, or ""
@@ -258,26 +259,30 @@ func (x *exchange) whois(name, authzid string) error {
 	return nil
 }
 
-func (x *exchange) credentials() (Verifier, error) {
+func (x *exchange) credentials() (Credentials, error) {
 	if err := x.attempt(); err != nil {
-		return Verifier{}, err
+		return Credentials{}, err
 	}
 	none := fake(x.user) // made in any case: it takes time
 	c, err := x.a.setup.Lookup(x.user)
-	x.real = err == nil
 	if errors.Is(err, ErrNoUser) {
-		c, err = none, nil
+		return none, nil
 	}
 	if err != nil {
-		return Verifier{}, &AuthError{Cond: "temporary-auth-failure"}
+		return Credentials{}, &AuthError{Cond: "temporary-auth-failure"}
 	}
-	return x.m.pick(c), nil
+	x.real, x.lacks = true, len(c.SHA256.StoredKey) == 0
+	return c, nil
 }
 
 func (x *exchange) converse(gs2 string) error {
-	v, err := x.credentials()
+	c, err := x.credentials()
 	if err != nil {
 		return err
+	}
+	v := x.m.pick(c)
+	if len(v.StoredKey) == 0 { // keys that another server made, for the other hash only
+		x.real, v = false, x.m.pick(fake(x.user))
 	}
 	srv, err := x.m.Hash.NewServer(func(string) (scram.StoredCredentials, error) {
 		return scram.StoredCredentials{
@@ -314,11 +319,18 @@ func (x *exchange) plain(in []byte) error {
 	if err := x.whois(f[1], f[0]); err != nil {
 		return err
 	}
-	v, err := x.credentials()
+	c, err := x.credentials()
 	if err != nil {
 		return err
 	}
-	cl, err := scram.SHA256.NewClient("x", f[2], "")
+	hash, v := scram.SHA256, c.SHA256
+	if x.lacks {
+		hash, v = scram.SHA1, c.SHA1
+	}
+	if len(v.StoredKey) == 0 {
+		x.real, hash, v = false, scram.SHA256, fake(x.user).SHA256
+	}
+	cl, err := hash.NewClient("x", f[2], "")
 	if err != nil {
 		return errAuth
 	}
@@ -327,6 +339,11 @@ func (x *exchange) plain(in []byte) error {
 		return errAuth
 	}
 	x.ok = true
+	if (len(c.SHA1.StoredKey) == 0 || x.lacks) && x.a.setup.Strengthen != nil {
+		if c, err := NewCredentials(f[2]); err == nil {
+			return x.a.setup.Strengthen(x.user, c)
+		}
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,14 +22,20 @@ import (
 // An order is one line on the admin socket; the answer is one line, too.
 type order struct {
 	Verb, User, Password string
-	Device               string `json:",omitempty"`
-	By                   string `json:",omitempty"` // who invites
-	Domain               string `json:",omitempty"`
-	Web                  string `json:",omitempty"` // where our HTTPS is
-	Days                 int    `json:",omitempty"`
+	Device               string   `json:",omitempty"`
+	By                   string   `json:",omitempty"` // who invites
+	Domain               string   `json:",omitempty"`
+	Web                  string   `json:",omitempty"` // where our HTTPS is
+	File                 string   `json:",omitempty"` // an absolute path
+	Users                []string `json:",omitempty"` // of an export; none: all
+	Mail                 bool     `json:",omitempty"` // and what waits for them
+	Days                 int      `json:",omitempty"`
 }
 
+// An answer is the last line; before it may come some that only say how far
+// it is.
 type answer struct {
+	Say   string   `json:",omitempty"`
 	Error string   `json:",omitempty"`
 	Lines []string `json:",omitempty"`
 	Data  []byte   `json:",omitempty"`
@@ -68,14 +75,19 @@ func (s *server) serveAdmin() {
 			if err != nil || json.Unmarshal(line, &o) != nil {
 				return
 			}
-			_ = json.NewEncoder(nc).Encode(obey(&o, s.store, s.relay))
+			say := func(line string) {
+				_ = nc.SetDeadline(time.Now().Add(5 * time.Minute))
+				_ = json.NewEncoder(nc).Encode(answer{Say: line})
+			}
+			_ = nc.SetDeadline(time.Now().Add(5 * time.Minute))
+			_ = json.NewEncoder(nc).Encode(obey(&o, s.store, s.relay, say))
 		}()
 	}
 }
 
 // obey carries out one order, on the running server or, when there is none, on
 // the folder itself.
-func obey(o *order, st *offline.Store, r *relay.Server) answer {
+func obey(o *order, st *offline.Store, r *relay.Server, say func(string)) answer {
 	var err error
 	var a answer
 	switch o.Verb {
@@ -122,6 +134,8 @@ func obey(o *order, st *offline.Store, r *relay.Server) answer {
 		a.Lines, err = inviteLines(o, st)
 	case "reports":
 		a.Lines, err = reportLines(st)
+	case "import", "export":
+		a.Lines, err = carry(o, r, say)
 	case "profile":
 		a.Data, err = profile(o.User)
 	default:
@@ -145,17 +159,12 @@ func eraseAlone(user string, st *offline.Store) error {
 // give sends an order to the running server, or does it on the folder when no
 // server runs.
 func give(c *Config, o order) ([]string, error) {
-	a, err := ask(c, o)
+	say := func(line string) { fmt.Fprintln(os.Stderr, line) }
+	a, err := ask(c, o, say)
 	if err == errNoServer && o.Verb != "status" {
-		st, err := openStore(c)
-		if err != nil {
-			return nil, err
-		}
-		a = obey(&o, st, nil)
-		if err := st.Close(); err != nil {
-			return nil, err
-		}
-	} else if err != nil {
+		a, err = alone(c, &o, say)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if a.Error != "" {
@@ -164,10 +173,29 @@ func give(c *Config, o order) ([]string, error) {
 	return a.Lines, nil
 }
 
+// alone does it on the folder; accounts are carried by a server that nobody
+// can reach.
+func alone(c *Config, o *order, say func(string)) (a answer, err error) {
+	if o.Verb == "import" || o.Verb == "export" {
+		s, err := newServer(*c)
+		if err != nil {
+			return a, err
+		}
+		a = obey(o, s.store, s.relay, say)
+		return a, errors.Join(s.relay.Shutdown(context.Background()), s.store.Close())
+	}
+	st, err := openStore(c)
+	if err != nil {
+		return a, err
+	}
+	a = obey(o, st, nil, say)
+	return a, st.Close()
+}
+
 var errNoServer = errors.New("no server runs on this data folder")
 
 // ask sends an order to the running server.
-func ask(c *Config, o order) (a answer, err error) {
+func ask(c *Config, o order, say func(string)) (a answer, err error) {
 	nc, err := net.Dial("unix", adminPath(c))
 	if err != nil {
 		return a, errNoServer
@@ -176,5 +204,11 @@ func ask(c *Config, o order) (a answer, err error) {
 	if err := json.NewEncoder(nc).Encode(o); err != nil {
 		return a, err
 	}
-	return a, json.NewDecoder(nc).Decode(&a)
+	for d := json.NewDecoder(nc); ; {
+		a = answer{}
+		if err := d.Decode(&a); err != nil || a.Say == "" {
+			return a, err
+		}
+		say(a.Say)
+	}
 }

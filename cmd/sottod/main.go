@@ -65,6 +65,15 @@ type cli struct {
 			NoOMEMO bool   `name:"no-omemo" help:"Leave libomemo.js (GPL-3.0) out: browsers cannot encrypt then."`
 		} `cmd:"" help:"Fetch Converse.js, check it, and give it to browsers at /chat; works while the server runs."`
 	} `cmd:"" help:"The client for browsers."`
+	Export struct {
+		File     string   `arg:"" type:"path" help:"Where to write; who has it can try passwords on it."`
+		Accounts []string `arg:"" optional:"" help:"Names; none: all."`
+		Mail     bool     `help:"With the messages that wait for them."`
+	} `cmd:"" help:"Write accounts as other servers read them (XEP-0227): keys of passwords, contacts, cards, bookmarks, published items."`
+	Import struct {
+		File string `arg:"" type:"path" help:"A file, or a folder of them."`
+		From string `help:"The domain that they had, if it was another one." placeholder:"DOMAIN"`
+	} `cmd:"" help:"Take accounts from what Prosody, ejabberd or another server wrote (XEP-0227). Broken off, the same command goes on."`
 	Reports struct{} `cmd:"" help:"List what people reported when they blocked somebody."`
 }
 
@@ -168,6 +177,10 @@ func (c *cli) users(conf *Config, command string) error {
 			return errors.New("an invitation is good for 1 to 365 days")
 		}
 		o = order{Verb: "invite", User: c.Invite.Name, By: c.Invite.By, Days: c.Invite.Days, Domain: conf.Domain, Web: conf.webURL()}
+	case "export <file>", "export <file> <accounts>":
+		o = order{Verb: "export", File: c.Export.File, Users: c.Export.Accounts, Mail: c.Export.Mail}
+	case "import <file>":
+		o = order{Verb: "import", File: c.Import.File, Domain: c.Import.From}
 	case "reports":
 		o = order{Verb: "reports"}
 	}

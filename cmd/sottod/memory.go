@@ -78,7 +78,7 @@ func profile(what string) ([]byte, error) {
 
 // takeProfile asks the running server for one.
 func takeProfile(c *Config, what, file string) error {
-	a, err := ask(c, order{Verb: "profile", User: what})
+	a, err := ask(c, order{Verb: "profile", User: what}, func(string) {})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"sotto/relay/account"
 	"sotto/relay/block"
 	"sotto/relay/device"
+	"sotto/relay/transfer"
 )
 
 func clients(user string, st *offline.Store, r *relay.Server) ([]device.Client, error) {
@@ -88,4 +89,21 @@ func quoted(s string) string {
 		return ""
 	}
 	return fmt.Sprintf("%q", s)
+}
+
+// carry writes accounts into a file, or takes them from files.
+func carry(o *order, r *relay.Server, say func(string)) ([]string, error) {
+	if o.Verb == "export" {
+		n, err := transfer.Export(r, o.File, o.Users, o.Mail, say)
+		if err != nil {
+			return nil, err
+		}
+		return []string{fmt.Sprintf("%d accounts written to %s", n, o.File)}, nil
+	}
+	got, err := transfer.Import(r, o.File, o.Domain, say)
+	line := fmt.Sprintf("%d accounts imported, %d were here from an import before, %d notes", got.Made, got.Here, got.Noted)
+	if err != nil {
+		return nil, fmt.Errorf("%w\n%s\nmend the file and give the same command again: it goes on where it stopped", err, line)
+	}
+	return []string{line}, nil
 }

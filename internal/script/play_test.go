@@ -214,7 +214,7 @@ func (p *play) login(name string, how []string) {
 				n, _ := strconv.Atoi(h)
 				l.ResumeH = uint32(n)
 			} else if pw, ok := strings.CutPrefix(h, "password="); ok {
-				l.Password = pw
+				l.Password = strings.ReplaceAll(pw, "%20", " ")
 			} else if cond, ok := strings.CutPrefix(h, "fails="); ok {
 				fails, why = true, cond
 			} else if of, ok := strings.CutPrefix(h, "previd="); ok {

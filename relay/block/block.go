@@ -3,6 +3,10 @@
 package block
 
 import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"sync"
 
 	"sotto/offline"
@@ -30,6 +34,7 @@ func Add(s *relay.Server) {
 	s.HandleIQ(xmpp.NSBlock, "blocklist", b.list)
 	s.HandleIQ(xmpp.NSBlock, "block", b.block)
 	s.HandleIQ(xmpp.NSBlock, "unblock", b.unblock)
+	s.Part(relay.Part{Out: b.out, In: b.in})
 	s.OnGone(func(x *relay.Session) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -233,4 +238,55 @@ func among(who xmpp.JID, all []xmpp.JID) bool {
 		}
 	}
 	return false
+}
+
+const nsPrivacy = "jabber:iq:privacy"
+
+// out is the list as a privacy list (XEP-0227 §4.8), which all servers read.
+func (b *block) out(user string) ([]*xmpp.Element, error) {
+	all := slices.Sorted(maps.Keys(b.of(user)))
+	if len(all) == 0 {
+		return nil, nil
+	}
+	list := xmpp.El(nsPrivacy, "list", "name", "blocked")
+	for n, jid := range all {
+		list.Add(xmpp.El(nsPrivacy, "item", "type", "jid", "value", jid, "action", "deny", "order", strconv.Itoa(n+1)))
+	}
+	return []*xmpp.Element{xmpp.El(nsPrivacy, "query").Add(xmpp.El(nsPrivacy, "default", "name", "blocked"), list)}, nil
+}
+
+// in takes from the list that is in force whom it keeps out altogether.
+func (b *block) in(user string, el *xmpp.Element) (mine bool, err error) {
+	if !el.Is(nsPrivacy, "query") {
+		return false, nil
+	}
+	name := el.Child(nsPrivacy, "default").Get("name")
+	var all []xmpp.JID
+	left := 0
+	for _, list := range el.Children() {
+		if !list.Is(nsPrivacy, "list") || list.Get("name") != name {
+			continue
+		}
+		for _, k := range list.Children() {
+			if k.Get("action") == "allow" {
+				continue // as it is without a rule
+			}
+			j, err := xmpp.ParseJID(k.Get("value"))
+			if err != nil || k.Get("type") != "jid" || k.Get("action") != "deny" || len(k.Children()) > 0 || len(all) >= listMax {
+				left++
+				continue
+			}
+			all = append(all, j)
+		}
+	}
+	err = b.change(user, func(l map[string]bool, rec *offline.Records) {
+		for _, j := range all {
+			l[j.String()] = true
+			rec.Put("block", j.String(), []byte{1})
+		}
+	})
+	if err == nil && left > 0 {
+		err = fmt.Errorf("%d rules of the privacy list are left out", left)
+	}
+	return true, err
 }

@@ -27,6 +27,7 @@ func Add(s *relay.Server) {
 	s.Disco(relay.OnServer, xmpp.NSPrivate)
 	s.Disco(relay.OnAccount, "urn:xmpp:bookmarks-conversion:0", xmpp.NSBookmarks+"#compat", xmpp.NSBookmarks+"#compat-pep")
 	s.OnPublish(p.published)
+	s.Part(relay.Part{Out: p.out, In: p.in})
 }
 
 func (p *private) iq(r *relay.Request) (*xmpp.Element, error) {
@@ -126,4 +127,41 @@ func (p *private) set(who xmpp.JID, kids []*xmpp.Element) error {
 
 func full() error {
 	return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("too much is stored")
+}
+
+// out is all of it (XEP-0227 §4.6); rooms are on the shelf, too.
+func (p *private) out(user string) ([]*xmpp.Element, error) {
+	q := xmpp.El(xmpp.NSPrivate, "query")
+	err := p.s.Store().View(user, func(rec *offline.Records) (err error) {
+		rec.Each("private", func(_ string, v []byte) bool {
+			var el *xmpp.Element
+			if el, err = xmpp.Parse(v, xmpp.NSClient); err == nil && len(el.Nodes) > 0 && !bookmarks(el) {
+				q.Add(el)
+			}
+			return err == nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	rooms, err := p.storage(xmpp.JID{Local: user, Domain: p.s.Domain()})
+	if err != nil {
+		return nil, err
+	}
+	if len(rooms.Nodes) > 0 {
+		q.Add(rooms)
+	}
+	if len(q.Nodes) == 0 {
+		return nil, nil
+	}
+	return []*xmpp.Element{q}, nil
+}
+
+func (p *private) in(user string, el *xmpp.Element) (mine bool, err error) {
+	kids := el.Children()
+	if !el.Is(xmpp.NSPrivate, "query") || len(kids) == 0 {
+		return el.Is(xmpp.NSPrivate, "query"), nil
+	}
+	return true, p.set(xmpp.JID{Local: user, Domain: p.s.Domain()}, kids)
 }

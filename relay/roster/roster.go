@@ -4,6 +4,8 @@ package roster
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -33,6 +35,7 @@ func Add(s *relay.Server) {
 	s.Watched = func(user string) []xmpp.JID { return r.contacts(user, func(i *item) bool { return i.To }) }
 	s.InRoster = r.listed
 	s.Groups, s.Befriend, s.Roster = r.groups, r.befriend, r.whole
+	s.Part(relay.Part{Out: r.out, In: r.in})
 	s.StreamFeature(func() []*xmpp.Element {
 		return []*xmpp.Element{xmpp.El(xmpp.NSRosterVer, "ver"), xmpp.El(xmpp.NSPreApprove, "sub")}
 	})
@@ -299,4 +302,70 @@ func (r *roster) contacts(user string, want func(i *item) bool) (l []xmpp.JID) {
 		}
 	}
 	return l
+}
+
+// out is the list with its open requests (XEP-0227 §4.4, §4.9).
+func (r *roster) out(user string) ([]*xmpp.Element, error) {
+	q, err := r.whole(user)
+	if err != nil {
+		return nil, err
+	}
+	all := []*xmpp.Element{q}
+	l, _, err := r.items(user)
+	for i := range l {
+		if l[i].In != "" {
+			all = append(all, xmpp.El(xmpp.NSClient, "presence", "type", "subscribe", "from", l[i].JID))
+		}
+	}
+	return all, err
+}
+
+// in takes a list from another server as it is, and what was asked there.
+func (r *roster) in(user string, el *xmpp.Element) (mine bool, err error) {
+	asks := el.Name.Local == "presence" && el.Get("type") == "subscribe"
+	if !asks && !el.Is(xmpp.NSRoster, "query") {
+		return false, nil
+	}
+	list := el.Children()
+	if asks {
+		list = []*xmpp.Element{el}
+	}
+	own := xmpp.JID{Local: user, Domain: r.s.Domain()}
+	var bad error
+	err = r.s.Store().Update(user, func(rec *offline.Records) error {
+		n := 0
+		for _, k := range list {
+			j, err := xmpp.ParseJID(k.Get("jid") + k.Get("from"))
+			if err != nil || j.Bare() == own || n >= itemsMax {
+				bad = fmt.Errorf("%q is left out", k.Get("jid")+k.Get("from"))
+				continue
+			}
+			n++
+			i := load(rec, j.Bare().String())
+			if asks {
+				i.In = string(xmpp.El(xmpp.NSClient, "presence", "type", "subscribe", "from", i.JID, "to", own.String()).Bytes())
+			} else if err := i.take(k); err != nil {
+				bad = fmt.Errorf("%s: %w", i.JID, err)
+				continue
+			}
+			save(rec, &i)
+		}
+		bump(rec)
+		return nil
+	})
+	return true, errors.Join(err, bad)
+}
+
+// take reads a contact as another server kept it.
+func (i *item) take(el *xmpp.Element) (err error) {
+	sub := el.Get("subscription")
+	if i.Name, i.Groups, err = parseItem(el); err != nil {
+		return err
+	}
+	i.To, i.From = sub == "to" || sub == "both", sub == "from" || sub == "both"
+	i.Ask, i.Approved, i.Listed = el.Get("ask") == "subscribe" && !i.To, el.Get("approved") == "true" && !i.From, true
+	if i.From {
+		i.In = ""
+	}
+	return nil
 }

@@ -173,7 +173,7 @@ func (d *dialer) open() error { return d.openWith(nil) }
 // openWith sends more behind the header, which the server reads later.
 func (d *dialer) openWith(more []byte) error {
 	b := append([]byte(nil), "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'"...)
-	if more != nil {
+	if d.bindings != nil {
 		b = xmpp.AppendAttr(b, "from", d.l.JID.Bare().String()) // only inside TLS (RFC 6120 §4.7.1)
 	}
 	b = append(xmpp.AppendAttr(b, "to", d.l.JID.Domain), '>')

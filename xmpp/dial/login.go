@@ -217,13 +217,58 @@ func (d *dialer) loginTwo() error {
 	if err != nil {
 		return err
 	}
+	if el.Is(xmpp.NSSASL2, "continue") {
+		if err := p.check(el.Child(xmpp.NSSASL2, "additional-data").Text()); err != nil {
+			return err
+		}
+		if el, err = d.upgrade(el); err != nil {
+			return err
+		}
+	} else if el.Is(xmpp.NSSASL2, "success") {
+		err = p.check(el.Child(xmpp.NSSASL2, "additional-data").Text())
+	}
+	if err != nil {
+		return err
+	}
 	if !el.Is(xmpp.NSSASL2, "success") {
 		return authErrorOf(el)
 	}
-	if err := p.check(el.Child(xmpp.NSSASL2, "additional-data").Text()); err != nil {
-		return err
-	}
 	return d.taken(el)
+}
+
+// The task that makes keys for a better hash (XEP-0480 §3).
+const upgradeTask = "UPGR-SCRAM-SHA-256"
+
+// offersUpgrade says whether the server misses those keys.
+func (d *dialer) offersUpgrade() bool {
+	for _, k := range d.features.Child(xmpp.NSSASL2, "authentication").Children() {
+		if k.Name.Local == "upgrade" && strings.TrimSpace(k.Text()) == upgradeTask {
+			return true
+		}
+	}
+	return false
+}
+
+// upgrade does the task and reads what comes after it.
+func (d *dialer) upgrade(el *xmpp.Element) (*xmpp.Element, error) {
+	if strings.TrimSpace(el.Child(xmpp.NSSASL2, "tasks").Child(xmpp.NSSASL2, "task").Text()) != upgradeTask {
+		return nil, &xmpp.AuthError{Cond: "not-authorized", Text: "the server asks for more than a password"}
+	}
+	el, err := d.Ask(xmpp.El(xmpp.NSSASL2, "next", "task", upgradeTask))
+	if err != nil {
+		return nil, err
+	}
+	salt := el.Child("", "salt")
+	n, err := strconv.Atoi(salt.Get("iterations"))
+	raw, bad := xmpp.Decode64(strings.TrimSpace(salt.Text()))
+	if err != nil || bad != nil || n < 4096 || n > 10_000_000 || len(raw) == 0 { // RFC 7677 §4
+		return nil, &xmpp.AuthError{Cond: "not-authorized", Text: "the server's salt makes no sense"}
+	}
+	hash, err := xmpp.SaltedPassword(d.l.Password, raw, n)
+	if err != nil {
+		return nil, err
+	}
+	return d.Ask(xmpp.El(xmpp.NSSASL2, "task-data").Add(xmpp.El("urn:xmpp:scram-upgrade:0", "hash").WithText(xmpp.Encode64(hash))))
 }
 
 func (d *dialer) authenticate(mechanism, first string) *xmpp.Element {
@@ -240,6 +285,9 @@ func (d *dialer) authenticate(mechanism, first string) *xmpp.Element {
 		if want := d.wantToken(); want != "" {
 			el.Add(xmpp.El(xmpp.NSFast, "request-token", "mechanism", want))
 		}
+	}
+	if d.offersUpgrade() && !strings.HasPrefix(mechanism, "HT-") {
+		el.Add(xmpp.El("urn:xmpp:sasl:upgrade:0", "upgrade").WithText(upgradeTask))
 	}
 	if d.l.ResumeID != "" {
 		el.Add(d.resumeElement())
