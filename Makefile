@@ -36,6 +36,7 @@ fuzz: ## each fuzz target for FUZZTIME
 	$(GO) test ./xmpp/mam -run xxx -fuzz FuzzQuery -fuzztime $(FUZZTIME)
 	$(GO) test ./offline -run xxx -fuzz FuzzDecodeMail -fuzztime $(FUZZTIME)
 	$(GO) test ./offline/blob -run xxx -fuzz FuzzHead -fuzztime $(FUZZTIME)
+	$(GO) test ./relay/push -run xxx -fuzz FuzzEnable -fuzztime $(FUZZTIME)
 	$(GO) test ./relay/chat -run xxx -fuzz FuzzPath -fuzztime $(FUZZTIME)
 	$(GO) test ./relay/chat -run xxx -fuzz FuzzPack -fuzztime $(FUZZTIME)
 	$(GO) test ./offline -run xxx -fuzz FuzzRecord -fuzztime $(FUZZTIME)

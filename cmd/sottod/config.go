@@ -49,6 +49,9 @@ type Config struct {
 	FileQuota int64    `toml:"file_quota" doc:"All uploaded files of one account, in MiB."`
 	Contact   []string `toml:"contact" doc:"How people reach you, as mailto:me@chat.example or xmpp:me@chat.example."`
 	Outage    []string `toml:"status_page" doc:"Addresses, elsewhere, of a file that says what is broken (XEP-0455)."`
+	Push      bool     `toml:"push" doc:"Wake devices that are away (XEP-0357), through the push services that their clients name, and through our own at push. and the domain: Web Push, UnifiedPush, Firebase. They learn that something waits, nothing else."`
+	PushAllow []string `toml:"push_allow" doc:"Networks, not public ones, in which push services may be called, as that of a UnifiedPush server at home."`
+	FCMKey    string   `toml:"fcm_key" doc:"File with the Firebase service account (JSON) of your own build of an Android client. Empty: no Firebase."`
 	Strangers int      `toml:"strangers" doc:"Connections that have not logged in yet, in all. Beyond it the oldest one goes."`
 	PerSource int      `toml:"strangers_per_address" doc:"The same, from one address. People behind one address who have logged in are not counted."`
 	LoginTime string   `toml:"login_time" doc:"How long a connection may take to log in."`
@@ -61,7 +64,7 @@ func defaults() Config {
 	return Config{
 		Domain: "localhost", Data: "data", Listen: []string{"127.0.0.1:5222"}, ListenTLS: []string{"127.0.0.1:5223"},
 		E2E: "required", Invites: "operator", Mode: "forget", History: "0s", KeepMail: "720h", Resume: "10m", Words: 60,
-		KeepFiles: "720h", FileMax: 100, FileQuota: 1024,
+		KeepFiles: "720h", FileMax: 100, FileQuota: 1024, Push: true,
 		Strangers: 4096, PerSource: 256, LoginTime: "30s", Trusted: []string{"127.0.0.0/8", "::1/128"}, LogLevel: "info",
 	}
 }
@@ -131,9 +134,11 @@ func (c *Config) check() error {
 	if c.RoomPast < 0 {
 		return errors.New("room_history is less than none")
 	}
-	for _, n := range c.Trusted {
-		if _, err := netip.ParsePrefix(n); err != nil {
-			return fmt.Errorf("trusted has %q; write networks like 192.0.2.0/24", n)
+	for name, all := range map[string][]string{"trusted": c.Trusted, "push_allow": c.PushAllow} {
+		for _, n := range all {
+			if _, err := netip.ParsePrefix(n); err != nil {
+				return fmt.Errorf("%s has %q; write networks like 192.0.2.0/24", name, n)
+			}
 		}
 	}
 	return nil

@@ -85,11 +85,15 @@ func (s *server) build() error {
 		door.Guest = s.conf.Invites == "people"
 		o.Door = door.Door()
 	}
+	wakes, err := s.conf.wakes()
+	if err != nil {
+		return err
+	}
 	if s.relay, err = relay.New(o); err != nil {
 		return err
 	}
 	return all.Add(s.relay, all.Options{
-		Door: door, Budget: budget.Options{Burst: s.conf.Words}, Rooms: muc.Options{Domain: s.conf.Rooms, History: s.conf.RoomPast},
+		Push: wakes, Door: door, Budget: budget.Options{Burst: s.conf.Words}, Rooms: muc.Options{Domain: s.conf.Rooms, History: s.conf.RoomPast},
 		Pubsub: pubsub.Options{Domain: s.conf.Pubsub},
 		Upload: s.conf.files(), Info: info.Options{Contact: s.conf.Contact, Status: s.conf.Outage},
 		Stop: func(again bool) {

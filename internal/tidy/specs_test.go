@@ -280,19 +280,23 @@ RFC 5245 ICE of 2010
 RFC 5764 DTLS-SRTP
 RFC 5802 SCRAM
 RFC 5929 Channel bindings for TLS
+RFC 6052 IPv6 addressing of IPv4 translators
 RFC 6120 XMPP Core
 RFC 6121 XMPP Instant Messaging and Presence
 RFC 6415 Web Host Metadata
 RFC 6455 The WebSocket Protocol
+RFC 6585 Additional HTTP status codes
 RFC 6716 Opus
 RFC 6761 Special-use domain names
 RFC 7395 XMPP over WebSocket
+RFC 7523 JWT for OAuth 2.0
 RFC 7587 RTP payload for Opus
 RFC 7622 XMPP addresses
 RFC 7677 SCRAM-SHA-256
 RFC 7748 Curve25519
 RFC 8030 Web Push
 RFC 8032 Ed25519
+RFC 8188 Encrypted content encoding
 RFC 8291 Web Push encryption
 RFC 8292 VAPID
 RFC 8445 ICE

@@ -99,6 +99,8 @@ var allowed = []struct {
 	{"sotto/offline", []string{"sotto/xmpp", "sotto/offline/blob", "sotto/offline/page"}},
 	{"sotto/relay", []string{"sotto/xmpp", "sotto/offline"}},
 	{"sotto/relay/", []string{"sotto/xmpp", "sotto/offline", "sotto/relay"}},
+	{"sotto/relay/push", []string{"sotto/xmpp", "sotto/offline", "sotto/relay", "sotto/relay/push/post"}},
+	{"sotto/relay/push/post", nil},
 	{"sotto/crypto", []string{"sotto/crypto"}},
 	{"sotto/voip", nil},
 	{"sotto/cmd/sottod", []string{"sotto/xmpp", "sotto/offline", "sotto/relay"}},

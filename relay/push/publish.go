@@ -17,15 +17,20 @@ type result struct {
 	reg   reg
 	gone  bool          // the registration is worth nothing any more
 	again bool          // it failed, and is tried again
+	ours  bool          // it failed by our own fault
 	after time.Duration // not before; 0: as we like
 }
 
 // failsMax is how many temporary failures in a row end a registration
 // (XEP-0357 §7.1).
-const failsMax = 10
+const failsMax = 14
 
 // send hands a wake to its service.
-func (p *push) send(sp spot, g reg, _ bool) {
+func (p *push) send(sp spot, g reg, ring bool) {
+	if p.post != nil && g.JID == p.host.String() {
+		p.carry(&job{spot: sp, reg: g, ring: ring, target: g.target()})
+		return
+	}
 	el := publish(&g)
 	err := p.s.Query(el, func(st *xmpp.Stanza) {
 		res := result{spot: sp, reg: g, again: st == nil}
@@ -102,7 +107,6 @@ func (p *push) heard(r *result, now time.Time) {
 	if !r.gone && !r.again && r.reg.Fails == 0 {
 		return
 	}
-	r.gone = r.gone || r.again && r.reg.Fails+1 >= failsMax
 	by := p.s.Store().Later
 	if r.gone { // no wake after that
 		by = p.s.Store().Update
@@ -113,8 +117,11 @@ func (p *push) heard(r *result, now time.Time) {
 		case g == nil:
 		case r.gone:
 			rec.drop(g.JID, &g.Node)
+		case r.again && !r.ours:
+			if g.Fails++; g.Fails >= failsMax {
+				rec.drop(g.JID, &g.Node)
+			}
 		case r.again:
-			g.Fails++
 		default:
 			g.Fails = 0
 		}
@@ -124,7 +131,7 @@ func (p *push) heard(r *result, now time.Time) {
 		return
 	}
 	w.only = append(w.only, r.reg)
-	if due := now.Add(max(r.after, p.o.Retry<<min(r.reg.Fails, failsMax))); due.Before(w.due) {
+	if due := now.Add(max(r.after, p.o.Retry<<min(r.reg.Fails, 10))); due.Before(w.due) {
 		w.due = due
 		heap.Fix(&p.line, w.place)
 	}

@@ -12,11 +12,15 @@ import (
 
 	"sotto/offline"
 	"sotto/relay"
+	"sotto/relay/push/post"
 	"sotto/xmpp"
 )
 
 // Options are an operator's choices; zero values are defaults.
 type Options struct {
+	Off    bool
+	Domain string          // of our own push service; default: push. and the server's
+	Post   post.Options    // how it reaches others; its Key is ours to make
 	Slack  time.Duration   // how long a device that is connected may take to ack; default 20 s
 	Repeat []time.Duration // until a device that did not come is woken again; the last one goes on
 	Retry  time.Duration   // after a failure, then twice as long each time; default 30 s
@@ -44,6 +48,8 @@ type push struct {
 	o     Options
 	life  context.Context
 	ended chan struct{}
+	host  xmpp.JID      // of our own service; zero: there is none
+	post  *post.Post    // what it carries wakes with
 	wake  chan struct{} // capacity 1: "look again"
 
 	// loop: only run touches these.
@@ -56,15 +62,27 @@ type push struct {
 	known   map[string]bool // accounts that may have registrations
 	news    map[spot]*news
 	results []result
+	crew    crew
+	work    sync.WaitGroup
 }
 
 // Add registers the family.
 func Add(s *relay.Server, o Options) error {
+	if o.Off {
+		return nil
+	}
 	o.fill()
+	if o.Domain == "" {
+		o.Domain = "push." + s.Domain()
+	}
 	life, stop := context.WithCancel(context.Background())
 	p := &push{
 		s: s, o: o, life: life, ended: make(chan struct{}), wake: make(chan struct{}, 1), watches: map[spot]*watch{},
 		limits: map[string]*rate.Limiter{}, known: map[string]bool{}, news: map[spot]*news{},
+	}
+	if err := p.serve(); err != nil {
+		stop()
+		return err
 	}
 	err := s.Store().Every(offline.KindPush, func(user, _ string, _ []byte) { p.known[user] = true })
 	if err != nil {
@@ -78,6 +96,7 @@ func Add(s *relay.Server, o Options) error {
 	s.OnStop(func() {
 		stop()
 		<-p.ended
+		p.work.Wait()
 	})
 	go p.run()
 	return nil
@@ -129,15 +148,20 @@ func (p *push) read(el *xmpp.Element) (g reg, err error) {
 	if len(g.Node) > nodeMax || len(g.JID) > nodeMax {
 		return g, bad
 	}
-	if p.s.Local(j) && (j.Local == "" || j.Resource == "") { // neither we nor an account
+	if j.Domain == p.host.Domain && j != p.host || p.s.Local(j) && (j.Local == "" || j.Resource == "") { // neither we nor an account
 		return g, xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound).Say("there is no push service at this address")
 	}
-	x := el.Child(xmpp.NSData, "x")
-	if x == nil {
-		return g, nil
+	if x := el.Child(xmpp.NSData, "x"); x != nil {
+		if g.Options, err = readForm(x); err != nil {
+			return g, err
+		}
 	}
-	g.Options, err = readForm(x)
-	return g, err
+	if j == p.host {
+		if err := p.post.Check(g.target()); err != nil {
+			return g, xmpp.Refuse(xmpp.Modify, xmpp.NotAcceptable).Say(err.Error())
+		}
+	}
+	return g, nil
 }
 
 // The limits of what a client may register.
