@@ -31,6 +31,15 @@ func (s *Store) Put(user string, devices []string, m *Mail, live bool) (*Ticket,
 	return sh.put(user, acct, owed, m, live)
 }
 
+// Owe is Put for who is no account and has one mailbox: another server.
+func (s *Store) Owe(owner string, m *Mail, live bool) (*Ticket, error) {
+	sh, acct, err := s.of(owner)
+	if err != nil {
+		return nil, err
+	}
+	return sh.put(owner, acct, []id{s.device(owner, "")}, m, live)
+}
+
 func (sh *shard) put(user string, acct id, owed []id, m *Mail, live bool) (*Ticket, error) {
 	if err := sh.reserve(acct); err != nil {
 		return nil, err

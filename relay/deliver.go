@@ -19,7 +19,7 @@ func (s *Server) message(x *Session, st *xmpp.Stanza, p *page) error {
 	if !st.HasTo {
 		to = x.jid.Bare() // RFC 6121 §8.1.1.1: as if to the own account
 	}
-	if to.Local == "" {
+	if to.Local == "" && s.Local(to) {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
 	if s.opt.E2E && readable(st) {
@@ -28,7 +28,7 @@ func (s *Server) message(x *Session, st *xmpp.Stanza, p *page) error {
 	if err := s.blocked(x, to); err != nil {
 		return err
 	}
-	keep := s.kept(st, x.user, to)
+	keep := !x.abroad && s.kept(st, x.user, to)
 	if keep { // refused before anything is promised
 		if err := s.opt.Store.Takes(x.user); err != nil {
 			return err
@@ -38,13 +38,16 @@ func (s *Server) message(x *Session, st *xmpp.Stanza, p *page) error {
 	if err := s.toReceiver(x, st, to, fleeing, p); err != nil {
 		return err
 	}
-	if to.Local != x.user { // else own devices and archive are the receiver's
+	if !x.abroad && s.Whose(to) != x.user { // else own devices and archive are the receiver's
 		s.sent(x, st, to, fleeing, keep, p)
 	}
 	return nil
 }
 
 func (s *Server) toReceiver(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bool, p *page) error {
+	if !s.Local(to) {
+		return s.send(x, st, to, p)
+	}
 	var few [boxesFew]box
 	boxes, err := s.boxes(few[:0], to.Local)
 	unknown := errors.Is(err, offline.ErrNoAccount)
@@ -75,7 +78,7 @@ func (s *Server) toReceiver(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bo
 			return err
 		}
 	}
-	if way.Direct && copied(st) && to.Local != x.user {
+	if way.Direct && copied(st) && s.Whose(to) != x.user {
 		s.copyReceived(to, offline.Mail{Body: body, Archive: archive, With: x.full}, way, fleeing)
 	}
 	return nil
@@ -284,6 +287,9 @@ func (s *Server) Route(el *xmpp.Element) error {
 	if err != nil {
 		return err
 	}
+	if s.Elsewhere(st.To) {
+		return s.leave(el.Bytes(), nil)
+	}
 	if !s.Local(st.To) || st.To.Local == "" {
 		return nil
 	}
@@ -312,8 +318,11 @@ func (s *Server) Route(el *xmpp.Element) error {
 // bounceExpired tells the sender that a message was not fetched in time and
 // has been forgotten (DESIGN §4).
 func (s *Server) bounceExpired(user string, m offline.Mail) {
+	if s.Undelivered != nil && s.Undelivered(user, &m) {
+		return
+	}
 	from, err := xmpp.ParseJID(m.From)
-	if err != nil || !s.Local(from) || from.Local == "" {
+	if err != nil || !s.Local(from) && !s.Elsewhere(from) || from.Local == "" {
 		return
 	}
 	if from.Local == user { // a copy of one's own message: nobody waits for it
@@ -327,6 +336,10 @@ func (s *Server) bounceExpired(user string, m offline.Mail) {
 	}
 	why := xmpp.Refuse(xmpp.Wait, xmpp.RecipientUnavailable).Say(words)
 	el.Add(why.Element())
+	if s.Elsewhere(from) {
+		_ = s.leave(el.Bytes(), nil) // without a way there he cannot be told
+		return
+	}
 	if err := s.toSender(from, el); err != nil {
 		s.opt.Log.Warn("expiry not reported", "err", err)
 	}

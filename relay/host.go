@@ -50,12 +50,12 @@ func (s *Server) host(x *Session, st *xmpp.Stanza, p *page) (found bool, err err
 	if s.opt.E2E && st.Kind == xmpp.KindMessage && readable(st) {
 		return true, xmpp.Refuse(xmpp.Modify, xmpp.PolicyViolation).Say("this server takes only end-to-end encrypted messages")
 	}
-	if st.Kind == xmpp.KindPresence && st.Type == "" && len(s.dress) > 0 {
+	if st.Kind == xmpp.KindPresence && st.Type == "" && len(s.dress) > 0 && !x.abroad {
 		if st, err = s.dressed(x, st); err != nil {
 			return true, err
 		}
 	}
-	keep := st.Kind == xmpp.KindMessage && s.kept(st, x.user, st.To)
+	keep := st.Kind == xmpp.KindMessage && !x.abroad && s.kept(st, x.user, st.To)
 	if keep {
 		if err := s.opt.Store.Takes(x.user); err != nil {
 			return true, err
@@ -96,6 +96,9 @@ func (e *Errand) Answer(el *xmpp.Element) {
 // (RFC 6121 §8.5). The sender's ack waits until the mail is safe.
 func (e *Errand) Deliver(el *xmpp.Element, to xmpp.JID) error {
 	s := e.Server
+	if !s.Local(to) {
+		return s.leave(el.Set("to", to.String()).Bytes(), e)
+	}
 	boxes, err := s.boxes(nil, to.Local)
 	if err != nil {
 		return err
@@ -120,6 +123,9 @@ func (e *Errand) Deliver(el *xmpp.Element, to xmpp.JID) error {
 // account. It lies there with the bare one, and each device reads its own. The
 // sender may send the same stanza again after a crash: each mailbox knows it.
 func (e *Errand) Copy(body []byte, from string, to xmpp.JID, devices ...string) error {
+	if !e.Server.Local(to) {
+		return e.copyAway(body, to, devices)
+	}
 	m := &offline.Mail{From: from, ID: e.Stanza.ID, Body: addressTo(body, to.Bare())}
 	if t := e.page.x.token(e.page, e.Stanza, 2); t != 0 {
 		h := fnv.New64a()
@@ -149,6 +155,9 @@ func (e *Errand) Hand(el *xmpp.Element, to xmpp.JID) bool {
 // Offer queues a stanza that a host says because of what others do. They fill
 // no one's outbox: false when it is half full.
 func (x *Session) Offer(el *xmpp.Element) bool {
+	if x.abroad {
+		return x.Push(el)
+	}
 	b, slot := el.Bytes(), slotOf(el)
 	x.mu.Lock()
 	room := len(x.out.list) < outboxMax/2 && x.out.bytes+len(b) <= outboxBytes/2
@@ -325,17 +334,6 @@ func GuestOf(ctx context.Context) *Guest {
 	return g
 }
 
-// elsewhere refuses addresses of other servers: s2s is off.
-func (x *Session) elsewhere(st *xmpp.Stanza) error {
-	if st.Type == "error" || st.Kind == xmpp.KindIQ && st.Type == "result" {
-		return nil
-	}
-	if st.Kind == xmpp.KindPresence && st.Type != "subscribe" {
-		return nil
-	}
-	return xmpp.Refuse(xmpp.Cancel, xmpp.RemoteServerNotFound) // RFC 6120 §10.4
-}
-
 // A Command is something that people do by forms (XEP-0050). Run gets what was
 // filled in, nil at first, and gives the next form or, when done, what came of
 // it. Nothing is remembered between the steps.
@@ -365,6 +363,9 @@ func (s *Server) FindCommand(node string) (Command, bool) {
 // Commands are those that the asker may use.
 func (s *Server) Commands(r *Request) (all []Command) {
 	for _, c := range s.commands {
+		if r.Session != nil && r.Session.abroad {
+			break
+		}
 		if c.May == nil || c.May(r) {
 			all = append(all, c)
 		}

@@ -16,8 +16,9 @@ import (
 
 // A hub is the routing table: which sessions each account has.
 type hub struct {
-	mu    sync.RWMutex
-	users map[string][]*Session // copied on write: readers keep what they got
+	mu     sync.RWMutex
+	users  map[string][]*Session // copied on write: readers keep what they got
+	guests int                   // those of other servers among them
 }
 
 func newHub() *hub { return &hub{users: map[string][]*Session{}} }
@@ -82,7 +83,9 @@ func (h *hub) all() []*Session {
 	defer h.mu.RUnlock()
 	var all []*Session
 	for _, l := range h.users {
-		all = append(all, l...)
+		if !l[0].abroad {
+			all = append(all, l...)
+		}
 	}
 	return all
 }
@@ -287,7 +290,7 @@ func (s *Server) ask(st *xmpp.Stanza) error {
 		return h(&Errand{Server: s, From: s.domain, Stanza: st})
 	}
 	if !s.Local(st.To) {
-		return xmpp.Refuse(xmpp.Cancel, xmpp.RemoteServerNotFound)
+		return s.leave(st.AppendAs(nil, s.domain, st.To, nil, nil), nil)
 	}
 	y := s.hub.find(st.To.Local, st.To.Resource)
 	if y == nil {
@@ -332,11 +335,11 @@ const directedMax = 500
 // is (RFC 6121 §4.6).
 func (x *Session) Direct(to xmpp.JID, shown bool) {
 	x.mu.Lock()
-	changed := x.shown[to] != shown && !x.ended // what was noted stays for a restart
+	changed := x.shown[to] != shown && !x.ended && !x.abroad // what was noted stays for a restart
 	switch {
 	case !shown:
 		delete(x.shown, to)
-	case len(x.shown) < directedMax:
+	case len(x.shown) < directedMax && !x.abroad:
 		if x.shown == nil {
 			x.shown = map[xmpp.JID]bool{}
 		}

@@ -46,13 +46,13 @@ type Request struct {
 // sender's own when there is no addressee (RFC 6120 §10.3.3).
 func (r *Request) Account() string {
 	if r.To.IsZero() || r.ToServer() {
-		return r.From.Local
+		return r.Server.Whose(r.From)
 	}
 	return r.To.Local
 }
 
 // Own says whether the sender asks about his own account.
-func (r *Request) Own() bool { return r.Account() == r.From.Local && !r.ToServer() }
+func (r *Request) Own() bool { return r.Account() == r.Server.Whose(r.From) && !r.ToServer() }
 
 // ToServer says whether the domain was asked.
 func (r *Request) ToServer() bool { return !r.To.IsZero() && r.To.Local == "" }
@@ -66,6 +66,14 @@ type PresenceHook func(x *Session, p *xmpp.Stanza, el *xmpp.Element) error
 // HandleIQ registers the answer to one payload.
 func (s *Server) HandleIQ(space, local string, h func(*Request) (*xmpp.Element, error)) {
 	s.handlers[xmpp.Name{Space: space, Local: local}] = h
+}
+
+// ForAll says that people of other servers may ask this, too; all else is for
+// those who have logged in here.
+func (s *Server) ForAll(space string, locals ...string) {
+	for _, l := range locals {
+		s.forAll[xmpp.Name{Space: space, Local: l}] = true
+	}
 }
 
 // Answers lists what payloads the server answers.
@@ -177,8 +185,17 @@ func (s *Server) OnDelete(f func(user string)) { s.deleted = append(s.deleted, f
 // Sessions lists an account's sessions, live and parked.
 func (s *Server) Sessions(user string) []*Session { return s.hub.of(user) }
 
-// Find gives the session of a full address, or nil.
-func (s *Server) Find(j xmpp.JID) *Session { return s.hub.find(j.Local, j.Resource) }
+// Find gives the session of a full address, or nil. For people of other
+// servers there is always one.
+func (s *Server) Find(j xmpp.JID) *Session {
+	switch {
+	case s.Local(j):
+		return s.hub.find(j.Local, j.Resource)
+	case s.Elsewhere(j):
+		return s.foreigner(j)
+	}
+	return nil
+}
 
 // iq answers or forwards one IQ (RFC 6120 §8.2.3, §10.3, §10.5).
 func (s *Server) iq(x *Session, st *xmpp.Stanza) error {
@@ -230,7 +247,7 @@ func (s *Server) iqToServer(x *Session, st *xmpp.Stanza) error {
 		return xmpp.Refuse(xmpp.Modify, xmpp.BadRequest) // RFC 6120 §8.2.3 rule 4
 	}
 	h := s.handlers[kids[0].Name]
-	if h == nil || st.To.Local == "" && st.To.Resource != "" {
+	if h == nil || st.To.Local == "" && st.To.Resource != "" || x.abroad && !s.forAll[kids[0].Name] {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
 	if err := s.reachable(x, st.To); err != nil {
@@ -291,7 +308,7 @@ func (s *Server) reachable(x *Session, to xmpp.JID) error {
 
 // blocked refuses what a user sends to somebody he blocks (XEP-0191 §3.2).
 func (s *Server) blocked(x *Session, to xmpp.JID) error {
-	if to.Local == x.user || !s.Blocks(x.user, to) {
+	if x.abroad || s.Whose(to) == x.user || !s.Blocks(x.user, to) {
 		return nil
 	}
 	return xmpp.Refuse(xmpp.Cancel, xmpp.NotAcceptable).With(xmpp.El(xmpp.NSBlockErr, "blocked"))

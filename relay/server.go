@@ -44,6 +44,9 @@ type Server struct {
 	domain   xmpp.JID
 	setup    *xmpp.Setup
 	handlers map[xmpp.Name]Handler
+	forAll   map[xmpp.Name]bool
+	arrivals []PresenceHook
+	departed []func(x *Session)
 	hosts    map[string]Host
 	items    []Item
 	disco    map[Where]*place
@@ -66,6 +69,12 @@ type Server struct {
 	commands  []Command
 	parts     []Part
 
+	// Ports serve what is more than clients; features add them by name.
+	Ports map[string]func(l net.Listener) error
+	// Away takes what is for another server or a component (relay/link); nil: there is no way.
+	Away func(l *Letter) (*offline.Ticket, error)
+	// Undelivered is told of mail that was not fetched in time; true: it was somebody's for elsewhere.
+	Undelivered func(owner string, m *offline.Mail) bool
 	// Befriend makes two people here contacts of each other (RFC 6121 §3).
 	Befriend func(a, b string)
 	// Invited says whether a token lets somebody see owner's presence, and uses it up (XEP-0379).
@@ -96,6 +105,8 @@ type Server struct {
 	feeble atomic.Int64 // accounts without keys for SCRAM-SHA-256, about
 	gate   *gate
 	conns  sync.WaitGroup
+	life   context.Context // ends with Shutdown
+	end    context.CancelFunc
 	first  sync.Once
 	mu     sync.Mutex
 	open   map[net.Listener]struct{}
@@ -111,7 +122,7 @@ func New(o Options) (*Server, error) {
 	o.fill()
 	s := &Server{
 		opt: o, domain: host, hub: newHub(), gate: newGate(o.Limits, o.Now),
-		handlers: map[xmpp.Name]Handler{}, hosts: map[string]Host{}, open: map[net.Listener]struct{}{},
+		handlers: map[xmpp.Name]Handler{}, forAll: map[xmpp.Name]bool{}, Ports: map[string]func(net.Listener) error{}, hosts: map[string]Host{}, open: map[net.Listener]struct{}{},
 		disco: map[Where]*place{OnServer: {}, OnAccount: {}}, http: http.NewServeMux(),
 		Blocks:   func(string, xmpp.JID) bool { return false },
 		Archives: func(string, xmpp.JID) bool { return true },
@@ -125,6 +136,7 @@ func New(o Options) (*Server, error) {
 		Invited:  func(string, string) bool { return false },
 		Groups:   func(string, xmpp.JID) []string { return nil },
 	}
+	s.life, s.end = context.WithCancel(context.Background())
 	s.setup = &xmpp.Setup{
 		Domain: o.Domain, TLS: o.TLS, Log: o.Log, Lookup: s.lookup, Deadline: o.Deadline,
 		Attempt: s.attempt, Proved: s.proved, Barred: s.barred, Weak: s.weak, Strengthen: s.strengthen, Features: s.streamFeatures,
@@ -158,6 +170,28 @@ func (o *Options) fill() {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+}
+
+// TLS is the server's configuration, with its certificates.
+func (s *Server) TLS() *tls.Config { return s.opt.TLS }
+
+// KeepMail is how long mail waits.
+func (s *Server) KeepMail() time.Duration { return s.opt.KeepMail }
+
+// Go runs f until the server shuts down, which waits for it; after that it runs
+// nothing, and says so.
+func (s *Server) Go(f func(ctx context.Context)) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shut {
+		return false
+	}
+	s.conns.Add(1)
+	go func() {
+		defer s.conns.Done()
+		f(s.life)
+	}()
+	return true
 }
 
 // Tokens sets, before Serve, who keeps the tokens of FAST logins (XEP-0484).
@@ -254,6 +288,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, f := range s.stop {
 		f()
 	}
+	s.end()
 	for _, x := range s.hub.all() {
 		x.closeConn(&xmpp.StreamError{Cond: "system-shutdown"})
 	}

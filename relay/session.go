@@ -23,6 +23,7 @@ type Session struct {
 	user   string
 	device string // mailbox key
 	firm   bool   // the device is owed messages while it is away
+	abroad bool   // of another server: what is pushed leaves for there
 	box    *offline.Mailbox
 	born   time.Time
 
@@ -132,6 +133,9 @@ func (x *Session) SetInterested() {
 func (x *Session) Push(el *xmpp.Element) bool { return x.push(el.Bytes(), slotOf(el), light(el)) }
 
 func (x *Session) push(b []byte, slot string, light bool) bool {
+	if x.abroad {
+		return x.s.leave(b, nil) == nil
+	}
 	x.mu.Lock()
 	ok := !x.ended && x.out.put(b, slot, light)
 	full, quiet := !ok && !x.ended, x.quiet()
@@ -148,6 +152,9 @@ func (x *Session) push(b []byte, slot string, light bool) bool {
 // offer queues what another client sends; false: too much waits already. A slot
 // is for a typing notice that replaces the one before, while nobody looks.
 func (x *Session) offer(b []byte, slot string, light bool) bool {
+	if x.abroad {
+		return x.push(b, slot, light)
+	}
 	x.mu.Lock()
 	if !x.inactive {
 		slot = ""
@@ -287,7 +294,7 @@ func (x *Session) handle(st *xmpp.Stanza) error {
 		if found, err := x.s.host(x, st, page); found {
 			return err
 		}
-		return x.elsewhere(st)
+		return x.elsewhere(st, page)
 	}
 	switch st.Kind {
 	case xmpp.KindMessage:

@@ -143,7 +143,7 @@ func (a *accept) farewell(err error) error {
 		b = a.setup.header("", JID{})
 	}
 	_ = a.c.nc.SetDeadline(time.Now().Add(2 * time.Second))
-	_, _ = a.c.nc.Write(append(append(b, streamErrorBytes(all)...), "</stream:stream>"...))
+	_, _ = a.c.nc.Write(append(append(b, all.Bytes()...), "</stream:stream>"...))
 	return err
 }
 

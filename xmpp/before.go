@@ -21,6 +21,13 @@ func Take(nc net.Conn, log *slog.Logger, l Limits, server bool) *Hand {
 	return &Hand{c}
 }
 
+// Speak says in which namespace the stanzas of this stream are, where that is
+// not a client's (RFC 6120 §4.8.3). They are read as a client's.
+func (h *Hand) Speak(ns string) { h.c.dec.stanzas = ns }
+
+// Limits changes the limits from the next stanza on.
+func (h *Hand) Limits(l Limits) { h.c.dec.SetLimits(l) }
+
 // Net is the socket, inside TLS once there is TLS.
 func (h *Hand) Net() net.Conn { return h.c.nc }
 
@@ -102,7 +109,7 @@ func streamErrorOf(el *Element) *StreamError {
 func (s *Setup) TurnAway(nc net.Conn, direct bool, why *StreamError) {
 	if !direct {
 		_ = nc.SetDeadline(time.Now().Add(time.Millisecond))
-		_, _ = nc.Write(append(append(s.header("", JID{}), streamErrorBytes(why)...), "</stream:stream>"...))
+		_, _ = nc.Write(append(append(s.header("", JID{}), why.Bytes()...), "</stream:stream>"...))
 	}
 	nc.Close()
 }

@@ -277,7 +277,7 @@ func (c *Conn) answer(s *Stanza, err error) (open bool) {
 		return true // an error is never answered with an error, RFC 6120 §8.3.1
 	}
 	el := ErrorReply(s, one)
-	if c.server {
+	if c.server && !c.jid.IsZero() { // else it is from many
 		el.Set("to", c.jid.String())
 	}
 	if c.reply != nil {
@@ -356,7 +356,7 @@ func (c *Conn) farewell() error {
 	_ = c.nc.SetWriteDeadline(time.Now().Add(2 * time.Second))
 	var b []byte
 	if why != nil {
-		b = streamErrorBytes(why)
+		b = why.Bytes()
 	}
 	_, err := c.nc.Write(append(b, "</stream:stream>"...))
 	if t, ok := c.nc.(*tls.Conn); ok {
@@ -380,12 +380,4 @@ const drained = 1 << 20
 // whatever it is still sending. Who waits for its place does not wait for that.
 func lingers(why *StreamError) bool {
 	return why != nil && why.Cond != StreamConflict && why.Cond != StreamSystemShutdown
-}
-
-func streamErrorBytes(e *StreamError) []byte {
-	b := append([]byte(nil), "<stream:error>"...)
-	for _, k := range e.Element().Children() {
-		b = k.Append(b, NSClient)
-	}
-	return append(b, "</stream:error>"...)
 }

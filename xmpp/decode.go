@@ -30,6 +30,7 @@ type Header struct {
 	ID, Version, Lang string
 	NS                string // default namespace
 	name              string // of the stream element, as written
+	content           string // what NS was, where it is not a client's
 	prefixes          []headBind
 }
 
@@ -49,18 +50,19 @@ func (h *Header) uri(prefix []byte) string {
 // A Decoder reads one stream. While nothing moves it holds no buffer: the
 // first bytes land in a small strip, a pooled desk takes the rest.
 type Decoder struct {
-	r     io.Reader
-	wait  func() // returns when there is something to read; nil: only reading waits
-	more  bool   // the last read filled its buffer: there may be more
-	lim   Limits
-	head  Header
-	desk  *desk
-	skip  *skipper
-	drop  int            // bytes of the stanza returned last
-	ended bool           // the peer closed its stream
-	half  func(yes bool) // told when only a part of a stanza has come
-	late  bool           // it was told so
-	land  [64]byte
+	r       io.Reader
+	wait    func() // returns when there is something to read; nil: only reading waits
+	more    bool   // the last read filled its buffer: there may be more
+	lim     Limits
+	stanzas string // the namespace of stanzas; empty: a client's
+	head    Header
+	desk    *desk
+	skip    *skipper
+	drop    int            // bytes of the stanza returned last
+	ended   bool           // the peer closed its stream
+	half    func(yes bool) // told when only a part of a stanza has come
+	late    bool           // it was told so
+	land    [64]byte
 }
 
 // A desk is what reading needs and waiting does not.
@@ -285,7 +287,7 @@ func (d *Decoder) readHeader(b []byte, at int) error {
 	if t.end {
 		return errSyntax
 	}
-	h := Header{name: string(t.name.of(b))}
+	h := Header{name: string(t.name.of(b)), content: d.stanzas}
 	for _, a := range t.attrs {
 		if err := h.attr(b, a); err != nil {
 			return err
@@ -295,7 +297,11 @@ func (d *Decoder) readHeader(b []byte, at int) error {
 	if t.empty {
 		return &StreamError{Cond: StreamBadFormat}
 	}
-	return h.check(b, &t)
+	err := h.check(b, &t)
+	if err == nil { // stanzas mean the same in all content namespaces (RFC 6120 §4.8.3)
+		d.head.NS = NSClient
+	}
+	return err
 }
 
 func (h *Header) attr(b []byte, a attrSpan) error {
@@ -338,7 +344,11 @@ func (h *Header) check(b []byte, t *tag) error {
 	if !h.has(prefix) {
 		return errBadPrefix
 	}
-	if h.uri(prefix) != NSStream || h.NS != NSClient {
+	want := h.content
+	if want == "" {
+		want = NSClient
+	}
+	if h.uri(prefix) != NSStream || h.NS != want {
 		return &StreamError{Cond: StreamInvalidNamespace}
 	}
 	return nil

@@ -169,6 +169,15 @@ func (e *StreamError) Element() *Element {
 	return el.Add(e.App)
 }
 
+// Bytes is it on the wire, in a stream of either end.
+func (e *StreamError) Bytes() []byte {
+	b := append([]byte(nil), "<stream:error>"...)
+	for _, k := range e.Element().Children() {
+		b = k.Append(b, NSClient)
+	}
+	return append(b, "</stream:error>"...)
+}
+
 // An AuthError answers one login (RFC 6120 §6.5).
 type AuthError struct {
 	Cond string

@@ -145,6 +145,10 @@ func (j JID) String() string { return string(j.AppendTo(make([]byte, 0, 64))) }
 const (
 	NSXML        = "http://www.w3.org/XML/1998/namespace"
 	NSClient     = "jabber:client"
+	NSServer     = "jabber:server"
+	NSComponent  = "jabber:component:accept"
+	NSDialback   = "jabber:server:dialback"
+	NSBidi       = "urn:xmpp:bidi"
 	NSStream     = "http://etherx.jabber.org/streams"
 	NSStreams    = "urn:ietf:params:xml:ns:xmpp-streams"
 	NSStanzas    = "urn:ietf:params:xml:ns:xmpp-stanzas"

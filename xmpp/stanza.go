@@ -39,10 +39,14 @@ func (s *Stanza) reset() {
 
 // take makes s the element that fills b.
 func (s *Stanza) take(b []byte, c *scan, head *Header) error {
-	if c.alien {
+	own := head.content != "" && !c.inherits && string(c.space.of(b)) == head.content
+	if c.alien || own {
 		el, err := build(b, head)
 		if err != nil {
 			return err
+		}
+		if own {
+			el.rename(head.content)
 		}
 		return s.rescan(el.Append(nil, NSClient))
 	}
@@ -256,9 +260,12 @@ func AppendAttr(dst []byte, name, value string) []byte {
 func itoa(n int) string { return strconv.Itoa(n) }
 
 // StanzaOf makes a stanza of a tree.
-func StanzaOf(e *Element) (*Stanza, error) {
+func StanzaOf(e *Element) (*Stanza, error) { return Scan(e.Append(nil, NSClient)) }
+
+// Scan reads a stanza that we wrote.
+func Scan(b []byte) (*Stanza, error) {
 	s := new(Stanza)
-	return s, s.rescan(e.Append(nil, NSClient))
+	return s, s.rescan(b)
 }
 
 // A Ledger counts what was sent on a stream and not yet acked (XEP-0198 §4).

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"sotto/offline"
 	"sotto/relay/admin"
 	"sotto/xmpp"
 	"sotto/xmpp/dial"
@@ -45,6 +44,8 @@ type play struct {
 	names   map[string]string // what was seen where a pattern had $name
 	invites map[string]string // tokens by their name in the play
 	swapped map[int]int       // descriptors of a disk that is not well
+	far     *stage            // another server, of the domain far.test
+	dns     *nameServer
 }
 
 func TestPlays(t *testing.T) {
@@ -137,6 +138,8 @@ func (p *play) do(line string) {
 				p.fail("it says %s", b)
 			}
 		}
+	case "links", "far", "waits":
+		p.links(f)
 	case "mailbox":
 		p.mailbox(f[1], f[2])
 	case "room": // for so much mail in each mailbox
@@ -148,15 +151,8 @@ func (p *play) do(line string) {
 	case "restart":
 		p.close()
 		p.open()
-	case "crash": // as a kill -9: what is on disk at this moment is all there is
-		for n := range 32 { // the commits that are on their way, in every shard
-			p.must(p.store.Update(fmt.Sprint("nobody ", n), func(*offline.Records) error { return nil }))
-		}
-		left := p.t.TempDir()
-		p.must(os.CopyFS(left, os.DirFS(p.dir)))
-		p.close()
-		p.dir = left
-		p.open()
+	case "crash":
+		p.crash()
 	case "keep": // whole histories
 		p.close()
 		p.opt.Keep = true
@@ -190,9 +186,13 @@ func (p *play) actor(name string) *actor {
 // SASL2, "resume" to go on with the session of before, "agent" as a device.
 func (p *play) login(name string, how []string) {
 	user, resource, _ := strings.Cut(name, "/")
+	at := p.stage
+	if u, ok := strings.CutSuffix(user, "@far"); ok {
+		user, at = u, p.far
+	}
 	l := dial.Login{
-		Addr: p.addr, JID: xmpp.MustJID(user + "@localhost"), Password: "password", Resource: resource,
-		TLS: &tls.Config{RootCAs: p.roots}, Classic: true,
+		Addr: at.addr, JID: xmpp.MustJID(user + "@" + at.domain), Password: "password", Resource: resource,
+		TLS: &tls.Config{RootCAs: at.roots}, Classic: true,
 	}
 	var fails bool
 	var why string
@@ -287,7 +287,7 @@ func (p *play) talk(name, way, xml string) {
 		p.fail("bad pattern: %v", err)
 	}
 	if way == "<!" {
-		a.send("<iq type='get' id='barrier' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>")
+		a.send("<iq type='get' id='barrier' to='" + a.w.JID.Domain + "'><ping xmlns='urn:xmpp:ping'/></iq>")
 		barrier, _ := xmpp.Parse([]byte("<iq type='result' id='barrier'/>"), xmpp.NSClient)
 		for _, el := range p.until(a, barrier) {
 			if p.matches(want, el) {

@@ -21,12 +21,14 @@ import (
 	"sotto/relay/account"
 	"sotto/relay/all"
 	"sotto/relay/info"
+	"sotto/relay/link"
 	"sotto/relay/push"
 )
 
 // A stage is a server with its data folder.
 type stage struct {
 	t       *testing.T
+	domain  string
 	dir     string
 	cert    tls.Certificate
 	roots   *x509.CertPool
@@ -35,13 +37,18 @@ type stage struct {
 	mailMax int  // of a mailbox; 0: the default
 	push    push.Options
 
+	link link.Options // how it talks with other servers
+	s2s  string       // where they find it
+
 	store *offline.Store
 	relay *relay.Server
 	addr  string
 }
 
-func newStage(t *testing.T) *stage {
-	s := &stage{t: t, dir: t.TempDir(), push: push.Options{Slack: 200 * time.Millisecond, Retry: 50 * time.Millisecond, Grace: 100 * time.Millisecond}}
+func newStage(t *testing.T) *stage { return newStageOf(t, "localhost") }
+
+func newStageOf(t *testing.T, domain string) *stage {
+	s := &stage{t: t, domain: domain, dir: t.TempDir(), s2s: "127.0.0.1:0", push: push.Options{Slack: 200 * time.Millisecond, Retry: 50 * time.Millisecond, Grace: 100 * time.Millisecond}}
 	s.certificate()
 	s.open()
 	t.Cleanup(s.close)
@@ -52,7 +59,7 @@ func (s *stage) certificate() {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	s.must(err)
 	c := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true,
+		SerialNumber: big.NewInt(1), DNSNames: []string{s.domain, "rooms." + s.domain}, IsCA: true, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
@@ -70,19 +77,22 @@ func (s *stage) open() {
 	s.store, err = offline.Open(s.dir, offline.Options{Shards: 2, Log: log, MailboxMax: s.mailMax})
 	s.must(err)
 	o := s.opt
-	o.Domain, o.Store, o.Log = "localhost", s.store, log
+	o.Domain, o.Store, o.Log = s.domain, s.store, log
 	o.URL = cmp.Or(o.URL, "https://localhost:5443") // nobody listens: plays only ask
 	o.TLS = &tls.Config{Certificates: []tls.Certificate{s.cert}}
 	door := account.NewDoor(s.store, !s.closed)
 	o.Door = door.Door()
 	s.relay, err = relay.New(o)
 	s.must(err)
-	s.must(all.Add(s.relay, all.Options{Door: door, Push: s.push, Info: info.Options{
+	s.must(all.Add(s.relay, all.Options{Door: door, Link: s.link, Push: s.push, Info: info.Options{
 		Contact: []string{"mailto:operator@localhost"}, Status: []string{"https://status.localhost/chat.json"}}}))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	s.must(err)
 	s.addr = l.Addr().String()
 	go s.relay.Serve(context.Background(), l, false)
+	if s.link.Servers != "" {
+		s.listenLinks()
+	}
 }
 
 func (s *stage) close() {

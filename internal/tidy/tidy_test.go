@@ -96,6 +96,7 @@ var allowed = []struct {
 	{"sotto/xmpp/frame", []string{"sotto/xmpp"}},
 	{"sotto/xmpp/mam", []string{"sotto/xmpp"}},
 	{"sotto/xmpp/rsm", []string{"sotto/xmpp"}},
+	{"sotto/xmpp/peer", []string{"sotto/xmpp"}},
 	{"sotto/offline", []string{"sotto/xmpp", "sotto/offline/blob", "sotto/offline/page"}},
 	{"sotto/relay", []string{"sotto/xmpp", "sotto/offline"}},
 	{"sotto/relay/", []string{"sotto/xmpp", "sotto/offline", "sotto/relay"}},

@@ -14,6 +14,7 @@ import (
 	"sotto/relay/device"
 	"sotto/relay/fast"
 	"sotto/relay/info"
+	"sotto/relay/link"
 	"sotto/relay/muc"
 	"sotto/relay/private"
 	"sotto/relay/pubsub"
@@ -35,6 +36,7 @@ type Options struct {
 	Stop   func(again bool) // ends the process (XEP-0133 §4.30); nil: nobody may from afar
 	Chat   chat.Options
 	Push   push.Options
+	Link   link.Options
 }
 
 // Add registers all families.
@@ -58,6 +60,7 @@ func Add(s *relay.Server, o Options) error {
 	if err := push.Add(s, o.Push); err != nil {
 		return err
 	}
+	link.Add(s, o.Link)
 	if o.Door != nil {
 		account.Add(s, o.Door)
 	}

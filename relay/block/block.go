@@ -211,7 +211,7 @@ func (b *block) push(r *relay.Request) {
 // it away (§3.3, §3.4).
 func (b *block) show(user string, all []xmpp.JID, visible bool) {
 	for _, who := range b.s.Watchers(user) {
-		if !b.s.Local(who) || !among(who, all) {
+		if !among(who, all) {
 			continue
 		}
 		for _, x := range b.s.Sessions(user) {
@@ -221,6 +221,13 @@ func (b *block) show(user string, all []xmpp.JID, visible bool) {
 			}
 			if !visible {
 				p = xmpp.El(xmpp.NSClient, "presence", "type", "unavailable", "from", x.JID().String())
+			}
+			if b.s.Elsewhere(who) {
+				_ = b.s.Route(p.Clone().Set("to", who.String())) // without a way there, nobody there saw him
+				continue
+			}
+			if !b.s.Local(who) {
+				continue
 			}
 			for _, y := range b.s.Sessions(who.Local) {
 				if y.Available() {

@@ -53,7 +53,13 @@ func Add(s *relay.Server, o Options) {
 
 // stanza looks at what a session sends to somebody else here.
 func (b *budget) stanza(x *relay.Session, st *xmpp.Stanza) error {
-	if !st.HasTo || st.To.Local == "" || st.To.Local == x.User() || !b.s.Local(st.To) {
+	if !st.HasTo || st.To.Local == "" || b.s.Whose(st.To) == x.User() {
+		return nil
+	}
+	if !b.s.Local(st.To) {
+		if st.Kind == xmpp.KindMessage && b.s.Elsewhere(st.To) {
+			b.meet(pair{x.User(), b.s.Whose(st.To)}) // he may answer
+		}
 		return nil
 	}
 	switch {

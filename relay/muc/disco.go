@@ -187,13 +187,13 @@ func (r *room) iqToOccupant(e *relay.Errand, el *xmpp.Element, asks bool) error 
 		e.Answer(xmpp.ResultOf(st, nil))
 		return nil
 	}
-	if r.v.s.Blocks(o.who.Local, s.o.at) || r.v.s.Blocks(o.who.Local, s.jid) {
+	if r.v.blocks(o.who, s.o.at) || r.v.blocks(o.who, s.jid) {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
 	if err := r.v.spend(e.From, costSay); err != nil {
 		return err
 	}
-	if q.Is(xmpp.NSVCard, "vCard") && st.Type == "get" { // §6.6: of the account, not of one client
+	if q.Is(xmpp.NSVCard, "vCard") && st.Type == "get" && r.v.s.Local(o.who) { // §6.6: of the account, not of one client
 		card, err := e.AskAccount(q, o.who)
 		if err == nil {
 			e.Answer(xmpp.ResultOf(st, card))

@@ -15,7 +15,9 @@ func (v *service) presence(e *relay.Errand, el *xmpp.Element) error {
 	st := e.Stanza
 	switch st.Type {
 	case "", "unavailable":
-	case "error", "probe":
+	case "error":
+		return v.failed(e)
+	case "probe":
 		return nil
 	default:
 		return xmpp.Refuse(xmpp.Cancel, xmpp.NotAllowed) // rooms are nobody's contacts

@@ -54,16 +54,13 @@ func (r *room) invite(e *relay.Errand, s *seat, k *xmpp.Element) error {
 		return xmpp.Refuse(xmpp.Auth, xmpp.Forbidden)
 	}
 	cost := float64(costSay)
-	if !r.v.s.MaySee(e.From, to.Local) {
+	if !r.v.s.Local(to) || !r.v.s.MaySee(e.From, to.Local) {
 		cost = costStranger
 	}
 	if err := r.v.spend(e.From, cost); err != nil {
 		return err
 	}
-	if !r.v.s.Local(to) {
-		return xmpp.Refuse(xmpp.Cancel, xmpp.RemoteServerNotFound)
-	}
-	if r.v.s.Blocks(to.Local, e.From) || r.v.s.Blocks(to.Local, r.jid) {
+	if r.v.blocks(to, e.From) || r.v.blocks(to, r.jid) {
 		return nil // as an account that does not answer
 	}
 	if r.conf.MembersOnly && r.rankOf(to) == stranger {
@@ -99,10 +96,10 @@ func (r *room) decline(e *relay.Errand, d *xmpp.Element) error {
 		}
 		to = o.who
 	}
-	if !r.v.s.Local(to) || !r.here(to) && r.rankOf(to) < member {
+	if !r.here(to) && r.rankOf(to) < member {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound) // we carry no letters to strangers
 	}
-	if r.v.s.Blocks(to.Local, e.From) {
+	if r.v.blocks(to, e.From) {
 		return nil
 	}
 	if err := r.v.spend(e.From, costSay); err != nil {

@@ -3,6 +3,7 @@
 package muc
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -62,6 +63,7 @@ func Add(s *relay.Server, o Options) error {
 	s.Host(jid.Domain, "Rooms", v.host)
 	s.OnPresence(v.unavailable)
 	s.OnGone(v.left)
+	s.OnDeparted(func(x *relay.Session) { v.leaveAll(x.JID(), nil) })
 	s.OnDelete(v.deleted)
 	v.seatAgain()
 	return nil
@@ -84,10 +86,36 @@ func (v *service) host(e *relay.Errand) error {
 		return v.iq(e, el)
 	}
 	if st.Type == "error" {
-		return nil
+		return v.failed(e)
 	}
 	return v.with(st.To.Local, func(r *room) error { return r.message(e, el) })
 }
+
+// unreachable are the errors that say that somebody will get nothing any more.
+var unreachable = []xmpp.Condition{xmpp.Gone, xmpp.ItemNotFound, xmpp.JIDMalformed, xmpp.RecipientUnavailable, xmpp.Redirect,
+	xmpp.RemoteServerNotFound, xmpp.RemoteServerTimeout, xmpp.ServiceUnavailable}
+
+// failed takes somebody of another server out of a room whose words come back
+// (XEP-0045 §7.14): nobody else would ever do it.
+func (v *service) failed(e *relay.Errand) error {
+	el, err := e.Stanza.Element()
+	if err != nil || !v.s.Elsewhere(e.From) || !slices.Contains(unreachable, xmpp.StanzaErrorOf(el).Cond) {
+		return nil
+	}
+	err = v.with(e.Stanza.To.Local, func(r *room) error {
+		if s := r.seats[e.From]; s != nil {
+			r.leave(s, nil)
+		}
+		return nil
+	})
+	if notFound(err) {
+		return nil
+	}
+	return err
+}
+
+// blocks says whether somebody here refuses j.
+func (v *service) blocks(who, j xmpp.JID) bool { return v.s.Local(who) && v.s.Blocks(who.Local, j) }
 
 // iq answers for a room, or passes a question on to somebody in it.
 func (v *service) iq(e *relay.Errand, el *xmpp.Element) error {

@@ -163,6 +163,9 @@ func (v *service) release(r *room) {
 // create makes a room that is locked until its owner has set it up
 // (XEP-0045 §10.1), and holds it. One that is there is held as it is.
 func (v *service) create(name string, who xmpp.JID) (r *room, err error) {
+	if !v.s.Local(who) { // their accounts cost nothing
+		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.NotAllowed).Say("only people of this server make rooms here")
+	}
 	owned := 0
 	for _, a := range v.roomsOf(who.Local) {
 		if a == owner {

@@ -219,7 +219,7 @@ func (r *room) private(e *relay.Errand, s *seat) error {
 	if err := r.v.spend(s.jid, costSay); err != nil {
 		return err
 	}
-	if r.v.s.Blocks(o.who.Local, s.o.at) || r.v.s.Blocks(o.who.Local, s.jid) {
+	if r.v.blocks(o.who, s.o.at) || r.v.blocks(o.who, s.jid) {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
 	extra := xmpp.El(xmpp.NSMUCUser, "x").Bytes()

@@ -25,26 +25,64 @@ func (b *broker) wanted(x *relay.Session, node string) bool {
 // presence learns from capabilities what a client wants to hear of (XEP-0115
 // §8, XEP-0163 §5), and sends who comes what subscriptions owe him.
 func (b *broker) presence(x *relay.Session, st *xmpp.Stanza, el *xmpp.Element) error {
-	c := el.Child(xmpp.NSCaps, "c")
-	if st.HasTo || st.Type != "" || c == nil {
+	if !st.HasTo && st.Type == "" {
+		b.capable(x, el, func(nodes map[string]bool) { b.learn(x, nodes) })
+	}
+	return nil
+}
+
+// arrival does the same for those of other servers who show themselves here:
+// for each person whom they do it to, once.
+func (b *broker) arrival(x *relay.Session, st *xmpp.Stanza, el *xmpp.Element) error {
+	if st.Type != "" || !x.Available() {
 		return nil
+	}
+	owner := st.To.Bare()
+	b.capable(x, el, func(nodes map[string]bool) {
+		b.mu.Lock()
+		met := b.met[x]
+		if met == nil {
+			met = map[xmpp.JID]bool{}
+			b.met[x] = met
+		}
+		again := met[owner] || len(met) >= metMax
+		if !again {
+			met[owner] = true
+		}
+		b.wants[x] = nodes
+		b.mu.Unlock()
+		if !again && !b.s.Blocks(owner.Local, x.JID()) {
+			b.last(x, owner, nodes, nil)
+		}
+	})
+	return nil
+}
+
+// metMax is how many people here a client of another server may see.
+const metMax = 5000
+
+// capable reads the capabilities in a presence, and asks for those that it does
+// not know.
+func (b *broker) capable(x *relay.Session, el *xmpp.Element, then func(nodes map[string]bool)) {
+	c := el.Child(xmpp.NSCaps, "c")
+	if c == nil {
+		return
 	}
 	ver := c.Get("ver")
 	b.mu.Lock()
 	known, ok := b.caps[ver]
 	b.mu.Unlock()
 	if ok && c.Get("hash") == "sha-1" {
-		b.learn(x, known)
-		return nil
+		then(known)
+		return
 	}
 	q := xmpp.El(xmpp.NSDiscoInfo, "query", "node", c.Get("node")+"#"+ver)
-	x.Ask(xmpp.El(xmpp.NSClient, "iq", "type", "get").Add(q), func(a *xmpp.Stanza) { b.answered(x, c, a) })
-	return nil
+	x.Ask(xmpp.El(xmpp.NSClient, "iq", "type", "get").Add(q), func(a *xmpp.Stanza) { b.answered(c, a, then) })
 }
 
 // answered takes a client's disco#info. It is remembered for others only when
 // the hash proves it: else one client could lie for all (XEP-0115 §5.4).
-func (b *broker) answered(x *relay.Session, c *xmpp.Element, a *xmpp.Stanza) {
+func (b *broker) answered(c *xmpp.Element, a *xmpp.Stanza, then func(nodes map[string]bool)) {
 	el, err := a.Element()
 	if err != nil || a.Type != "result" {
 		return
@@ -64,7 +102,7 @@ func (b *broker) answered(x *relay.Session, c *xmpp.Element, a *xmpp.Stanza) {
 		}
 		b.mu.Unlock()
 	}
-	b.learn(x, nodes)
+	then(nodes)
 }
 
 // learn notes the wishes of a session and sends it the last items of what is
@@ -117,4 +155,5 @@ func (b *broker) gone(x *relay.Session) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.wants, x)
+	delete(b.met, x)
 }

@@ -41,7 +41,7 @@ func (b *broker) tellThese(w *wish, c *config, what *xmpp.Element, subs []sub) {
 			if !b.mayHear(w, c, who, false) {
 				continue
 			}
-			for _, x := range b.s.Sessions(who.Local) {
+			for _, x := range b.s.Clients(who) {
 				if b.wanted(x, w.node) && !told[x] {
 					told[x] = true
 					b.hand(w, x, x.JID(), event)
@@ -82,6 +82,9 @@ func (b *broker) mayHear(w *wish, c *config, who xmpp.JID, in bool) bool {
 // present are the sessions of an address that take headlines (RFC 6121
 // §8.5.2.1.1) and, if show names some, are present that way.
 func (b *broker) present(to xmpp.JID, show []string) (all []*relay.Session) {
+	if b.s.Elsewhere(to) { // its server knows which clients are there
+		return []*relay.Session{b.s.Find(to)}
+	}
 	if !b.s.Local(to) {
 		return nil
 	}
@@ -130,7 +133,7 @@ func (b *broker) send(w *wish, typ string, to xmpp.JID, what *xmpp.Element) {
 		}
 		return
 	}
-	if !b.s.Local(to) {
+	if !b.s.Local(to) && !b.s.Elsewhere(to) {
 		return
 	}
 	if err := w.errand.Deliver(b.message(w, typ, to, what), to); err != nil {

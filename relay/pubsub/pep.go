@@ -13,6 +13,7 @@ func (b *broker) addPEP() {
 	s := b.s
 	s.HandleIQ(xmpp.NSPubsub, "pubsub", b.pep)
 	s.HandleIQ(xmpp.NSPubsubOwner, "pubsub", b.pep)
+	s.ForAll(xmpp.NSPubsub, "pubsub")
 	s.Identity(relay.OnAccount, "pubsub", "pep", "")
 	s.Identity(relay.OnServer, "pubsub", "pep", "")
 	s.Disco(relay.OnAccount, xmpp.NSPubsub, xmpp.NSRSM)

@@ -20,8 +20,9 @@ type broker struct {
 	host place // the service
 
 	mu    sync.Mutex
-	caps  map[string]map[string]bool         // verified hash -> nodes wanted
-	wants map[*relay.Session]map[string]bool // nodes that a session wants to hear of
+	caps  map[string]map[string]bool           // verified hash -> nodes wanted
+	wants map[*relay.Session]map[string]bool   // nodes that a session wants to hear of
+	met   map[*relay.Session]map[xmpp.JID]bool // of another server: whose last items it has had
 
 	listMu sync.Mutex
 	list   []string // nodes of the service, sorted
@@ -48,10 +49,12 @@ type wish struct {
 
 // Add registers the family.
 func Add(s *relay.Server, o Options) error {
-	b := &broker{s: s, caps: map[string]map[string]bool{}, wants: map[*relay.Session]map[string]bool{}}
+	b := &broker{s: s, caps: map[string]map[string]bool{}, wants: map[*relay.Session]map[string]bool{}, met: map[*relay.Session]map[xmpp.JID]bool{}}
 	b.addPEP()
 	s.OnPresence(b.presence)
 	s.OnGone(b.gone)
+	s.OnArrival(b.arrival)
+	s.OnDeparted(b.gone)
 	return b.addHost(o)
 }
 

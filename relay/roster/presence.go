@@ -63,6 +63,10 @@ func (r *roster) subscribe(x *relay.Session, st *xmpp.Stanza, el *xmpp.Element) 
 func (r *roster) deliver(el *xmpp.Element) {
 	from, err1 := xmpp.ParseJID(el.Get("from"))
 	to, err2 := xmpp.ParseJID(el.Get("to"))
+	if err2 == nil && r.s.Elsewhere(to) {
+		r.leaves(el)
+		return
+	}
 	if err1 != nil || err2 != nil || !r.s.Local(to) || r.s.Blocks(to.Local, from) {
 		return
 	}
@@ -151,11 +155,12 @@ func (r *roster) sendAll(user string, to xmpp.JID, typ string) {
 
 // toUser gives a presence to all available resources of a contact.
 func (r *roster) toUser(to xmpp.JID, p *xmpp.Element) {
-	if !r.s.Local(to) {
+	from, err := xmpp.ParseJID(p.Get("from"))
+	if err == nil && r.s.Elsewhere(to) && !r.s.Blocks(from.Local, to) {
+		r.leaves(p.Clone().Set("to", to.Bare().String()))
 		return
 	}
-	from, err := xmpp.ParseJID(p.Get("from"))
-	if err != nil || r.s.Blocks(to.Local, from) || r.s.Blocks(from.Local, to) {
+	if err != nil || !r.s.Local(to) || r.s.Blocks(to.Local, from) || r.s.Blocks(from.Local, to) {
 		return
 	}
 	for _, y := range r.s.Sessions(to.Local) {
@@ -218,6 +223,10 @@ func (r *roster) first(x *relay.Session, all []item) {
 				x.Push(el)
 			}
 		}
+		if all[i].To && r.s.Elsewhere(jid) {
+			r.probe(x, jid)
+			continue
+		}
 		if !all[i].To || !r.s.Local(jid) || r.s.Blocks(x.User(), jid) || r.s.Blocks(jid.Local, x.JID()) {
 			continue
 		}
@@ -244,6 +253,10 @@ func (r *roster) revive(x *relay.Session) {
 	}
 	for i := range all {
 		jid, err := xmpp.ParseJID(all[i].JID)
+		if err == nil && all[i].To && r.s.Elsewhere(jid) {
+			r.probe(x, jid)
+			continue
+		}
 		if err != nil || !all[i].To || !r.s.Local(jid) || r.s.Blocks(x.User(), jid) || r.s.Blocks(jid.Local, x.JID()) {
 			continue
 		}
@@ -263,11 +276,16 @@ func (r *roster) revive(x *relay.Session) {
 // directed is §4.6: to one entity, whatever the subscription; it is told when
 // the sender goes.
 func (r *roster) directed(x *relay.Session, st *xmpp.Stanza, el *xmpp.Element) error {
-	if st.To.Local == "" || r.s.Blocks(st.To.Local, x.JID()) || r.s.Blocks(x.User(), st.To) {
+	p := el.Clone().Set("from", x.JID().String())
+	if r.s.Elsewhere(st.To) && !r.s.Blocks(x.User(), st.To) {
+		x.Direct(st.To, st.Type == "")
+		r.leaves(p)
+		return nil
+	}
+	if st.To.Local == "" || !r.s.Local(st.To) || r.s.Blocks(st.To.Local, x.JID()) || r.s.Blocks(x.User(), st.To) {
 		return nil
 	}
 	x.Direct(st.To, st.Type == "")
-	p := el.Clone().Set("from", x.JID().String())
 	for _, y := range r.s.Sessions(st.To.Local) {
 		if st.To.Resource == "" && y.Available() || y.JID() == st.To {
 			y.Push(p.With("to", st.To.String()))
@@ -291,6 +309,10 @@ func (r *roster) gone(x *relay.Session) {
 // tellDirected ends directed presence: each is told once (§4.6.3).
 func (r *roster) tellDirected(x *relay.Session, p *xmpp.Element) {
 	for _, to := range x.Directed() {
+		if r.s.Elsewhere(to) {
+			x.Direct(to, false)
+			r.leaves(p.Clone().Set("to", to.String()))
+		}
 		if !r.s.Local(to) {
 			continue // a host looks after its own
 		}

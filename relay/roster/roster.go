@@ -28,6 +28,7 @@ func Add(s *relay.Server) {
 	r := &roster{s}
 	s.HandleIQ(xmpp.NSRoster, "query", r.iq)
 	s.OnPresence(r.presence)
+	s.OnArrival(r.arrival)
 	s.OnGone(r.gone)
 	s.OnRevive(r.revive)
 	s.MaySee = r.maySee

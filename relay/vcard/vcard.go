@@ -28,6 +28,7 @@ type vcard struct {
 func Add(s *relay.Server) {
 	v := &vcard{s: s, shy: map[*relay.Session]bool{}}
 	s.HandleIQ(xmpp.NSVCard, "vCard", v.iq)
+	s.ForAll(xmpp.NSVCard, "vCard")
 	s.Disco(relay.OnServer, xmpp.NSVCard)
 	s.Disco(relay.OnAccount, xmpp.NSVCard, "urn:xmpp:pep-vcard-conversion:0")
 	s.OnDress(v.dress)

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package script
+
+import (
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"sotto/offline"
+	"sotto/relay/account"
+	"sotto/relay/link"
+)
+
+// crash is as a kill -9: what is on disk at this moment is all there is.
+func (s *stage) crash() {
+	for n := range 32 { // the commits that are on their way, in every shard
+		s.must(s.store.Update(fmt.Sprint("nobody ", n), func(*offline.Records) error { return nil }))
+	}
+	left := s.t.TempDir()
+	s.must(os.CopyFS(left, os.DirFS(s.dir)))
+	s.close()
+	s.dir = left
+	s.open()
+}
+
+// listenLinks opens the port for other servers, again where it was.
+func (s *stage) listenLinks() {
+	l, err := net.Listen("tcp", s.s2s)
+	s.must(err)
+	s.s2s = l.Addr().String()
+	go s.relay.Ports["s2s"](l)
+}
+
+// links are the directions of plays with two servers.
+func (p *play) links(f []string) {
+	switch {
+	case f[0] == "links": // another server, far.test, with accounts bob and carol
+		p.openFar()
+	case f[0] == "waits": // so many stanzas for far.test
+		p.waits(f[1])
+	case f[1] == "close":
+		p.far.close()
+	case f[1] == "open":
+		p.far.open()
+	case f[1] == "restart":
+		p.far.close()
+		p.far.open()
+	case f[1] == "crash":
+		p.far.crash()
+	case f[1] == "nowhere": // names say that there is no such server
+		p.dns.say("xmpp-server", "far.test", "127.0.0.1:0")
+	case f[1] == "unknown": // names say nothing
+		p.dns.sick(true)
+	default:
+		p.fail("no such direction")
+	}
+}
+
+func (p *play) openFar() {
+	p.dns = newNames(p.t)
+	p.far = newStageOf(p.t, "far.test")
+	for _, user := range []string{"bob", "carol"} {
+		p.must(account.Create(p.far.store, user, "password"))
+	}
+	roots := x509.NewCertPool()
+	for _, s := range []*stage{p.stage, p.far} {
+		c, err := x509.ParseCertificate(s.cert.Certificate[0])
+		p.must(err)
+		roots.AddCert(c)
+	}
+	for _, s := range []*stage{p.stage, p.far} {
+		s.close()
+		s.link = link.Options{Servers: "open", Roots: roots, Resolver: p.dns.LocalAddr().String(), Stop: 50 * time.Millisecond}
+		s.open()
+		p.dns.say("xmpp-server", s.domain, s.s2s)
+		p.dns.say("xmpp-server", "rooms."+s.domain, s.s2s)
+	}
+}
+
+func (p *play) waits(count string) {
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		got := strconv.Itoa(p.store.Mailbox("link localhost far.test", "").Len())
+		if got == count {
+			return
+		}
+		if time.Now().After(end) {
+			p.fail("%s wait there", got)
+		}
+	}
+}
