@@ -388,15 +388,3 @@ func localOf(b []byte, name span, colon int) string {
 	}
 	return intern(b[colon+1 : name.to])
 }
-
-// rename makes what is in a content namespace a client's.
-func (e *Element) rename(ns string) {
-	if e.Name.Space == ns {
-		e.Name.Space = NSClient
-	}
-	for _, n := range e.Nodes {
-		if n.El != nil {
-			n.El.rename(ns)
-		}
-	}
-}

@@ -195,3 +195,15 @@ func (p *skipper) inTag(c byte) {
 		}
 	}
 }
+
+// rename makes what is in a content namespace a client's.
+func (e *Element) rename(ns string) {
+	if e.Name.Space == ns {
+		e.Name.Space = NSClient
+	}
+	for _, n := range e.Nodes {
+		if n.El != nil {
+			n.El.rename(ns)
+		}
+	}
+}

@@ -66,7 +66,7 @@ func localCert(dir, domain string) error {
 		return err
 	}
 	leaf := template(domain)
-	leaf.DNSNames, leaf.KeyUsage = []string{domain}, x509.KeyUsageDigitalSignature
+	leaf.DNSNames, leaf.KeyUsage = []string{domain, "*." + domain}, x509.KeyUsageDigitalSignature
 	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	if domain == "localhost" {
 		leaf.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}

@@ -52,6 +52,14 @@ type Config struct {
 	Push      bool     `toml:"push" doc:"Wake devices that are away (XEP-0357), through the push services that their clients name, and through our own at push. and the domain: Web Push, UnifiedPush, Firebase. They learn that something waits, nothing else."`
 	PushAllow []string `toml:"push_allow" doc:"Networks, not public ones, in which push services may be called, as that of a UnifiedPush server at home."`
 	FCMKey    string   `toml:"fcm_key" doc:"File with the Firebase service account (JSON) of your own build of an Android client. Empty: no Firebase."`
+	S2S       string   `toml:"s2s" doc:"Other servers that people here may talk with. off: none. listed: those of s2s_allow. open: all."`
+	S2SAllow  []string `toml:"s2s_allow" doc:"Domains of other servers, with s2s = listed; their rooms and other services are domains, too."`
+	ListenS2S []string `toml:"listen_s2s" doc:"Addresses for other servers that begin with STARTTLS; closed while s2s is off."`
+	DirectS2S []string `toml:"listen_s2s_tls" doc:"Addresses for other servers with TLS from the first byte (XEP-0368)."`
+	S2SCerts  string   `toml:"s2s_certificates" doc:"required: another server must show a certificate for its domain, or its domain's server must that vouches for it (XEP-0220). optional: dialback is enough, as it is for old servers; who can forge names or addresses can then speak for them."`
+	S2SRoots  string   `toml:"s2s_roots" doc:"File of authorities, PEM, whose certificates other servers may show besides those that the system trusts."`
+	S2SNames  string   `toml:"s2s_resolver" doc:"Name server to ask for other servers, as 127.0.0.1:53. Empty: the system's."`
+	S2SWait   string   `toml:"s2s_wait" doc:"How long a message waits for a server that cannot be reached, as 24h. Then the sender is told and it is deleted."`
 	Strangers int      `toml:"strangers" doc:"Connections that have not logged in yet, in all. Beyond it the oldest one goes."`
 	PerSource int      `toml:"strangers_per_address" doc:"The same, from one address. People behind one address who have logged in are not counted."`
 	LoginTime string   `toml:"login_time" doc:"How long a connection may take to log in."`
@@ -65,6 +73,7 @@ func defaults() Config {
 		Domain: "localhost", Data: "data", Listen: []string{"127.0.0.1:5222"}, ListenTLS: []string{"127.0.0.1:5223"},
 		E2E: "required", Invites: "operator", Mode: "forget", History: "0s", KeepMail: "720h", Resume: "10m", Words: 60,
 		KeepFiles: "720h", FileMax: 100, FileQuota: 1024, Push: true,
+		S2S: "off", ListenS2S: []string{":5269"}, S2SCerts: "required", S2SWait: "24h",
 		Strangers: 4096, PerSource: 256, LoginTime: "30s", Trusted: []string{"127.0.0.0/8", "::1/128"}, LogLevel: "info",
 	}
 }
@@ -110,7 +119,7 @@ func (c *Config) check() error {
 	if (c.Cert == "") != (c.Key == "") {
 		return errors.New("cert and key belong together; give both or none")
 	}
-	for name, v := range map[string]string{"keep_mail": c.KeepMail, "keep_files": c.KeepFiles, "resume": c.Resume, "login_time": c.LoginTime} {
+	for name, v := range map[string]string{"keep_mail": c.KeepMail, "keep_files": c.KeepFiles, "resume": c.Resume, "login_time": c.LoginTime, "s2s_wait": c.S2SWait} {
 		if d, err := time.ParseDuration(v); err != nil || d <= 0 {
 			return fmt.Errorf("%s is %q; write a time like 720h or 10m", name, v)
 		}
@@ -127,6 +136,9 @@ func (c *Config) check() error {
 				return fmt.Errorf("%s has %q; write an address like mailto:me@chat.example or https://status.example/chat.json", name, a)
 			}
 		}
+	}
+	if err := c.checkS2S(); err != nil {
+		return err
 	}
 	if c.Strangers < 16 || c.PerSource < 1 {
 		return errors.New("strangers must be at least 16, strangers_per_address at least 1")

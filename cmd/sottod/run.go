@@ -92,6 +92,10 @@ func (s *server) build() error {
 	if s.relay, err = relay.New(o); err != nil {
 		return err
 	}
+	links, err := s.conf.links()
+	if err != nil {
+		return err
+	}
 	return all.Add(s.relay, all.Options{
 		Push: wakes, Door: door, Budget: budget.Options{Burst: s.conf.Words}, Rooms: muc.Options{Domain: s.conf.Rooms, History: s.conf.RoomPast},
 		Pubsub: pubsub.Options{Domain: s.conf.Pubsub},
@@ -102,6 +106,7 @@ func (s *server) build() error {
 			default: // it ends already
 			}
 		},
+		Link: links,
 		Chat: chat.Options{File: s.conf.chatFile(), Rooms: s.conf.Rooms, Register: s.conf.Register},
 	})
 }
@@ -156,6 +161,15 @@ func (s *server) listen(failed chan<- error) error {
 				return err
 			}
 			go func() { failed <- s.answer(l, i) }()
+		}
+	}
+	for name, list := range s.conf.linkPorts() {
+		for _, addr := range list {
+			l, err := net.Listen("tcp", addr)
+			if err != nil {
+				return err
+			}
+			go func() { failed <- s.relay.Ports[name](l) }()
 		}
 	}
 	return nil

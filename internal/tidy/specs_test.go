@@ -170,6 +170,7 @@ XEP-0084 1.1.4 User Avatar
 XEP-0085 2.1 Chat State Notifications
 XEP-0086 1.0 Error Condition Mappings
 XEP-0092 1.1 Software Version
+XEP-0114 1.6 Jabber Component Protocol
 XEP-0115 1.6.0 Entity Capabilities
 XEP-0124 1.11.2 Bidirectional-streams Over Synchronous HTTP (BOSH)
 XEP-0128 1.0.1 Service Discovery Extensions
@@ -185,7 +186,9 @@ XEP-0166 1.1.2 Jingle
 XEP-0167 1.2.3 Jingle RTP Sessions
 XEP-0176 1.1.1 Jingle ICE-UDP Transport Method
 XEP-0177 1.1.1 Jingle Raw UDP Transport Method
+XEP-0178 1.2 SASL EXTERNAL with Certificates
 XEP-0184 1.4.0 Message Delivery Receipts
+XEP-0185 1.0 Dialback Key Generation and Validation
 XEP-0191 1.3 Blocking Command
 XEP-0198 1.6.3 Stream Management
 XEP-0199 2.0.1 XMPP Ping
@@ -193,12 +196,14 @@ XEP-0202 2.0 Entity Time
 XEP-0203 2.0 Delayed Delivery
 XEP-0206 1.4 XMPP Over BOSH
 XEP-0215 1.0.0 External Service Discovery
+XEP-0220 1.1.1 Server Dialback
 XEP-0223 1.1.1 Persistent Storage of Private Data via PubSub
 XEP-0227 1.1 Portable Import/Export Format for XMPP-IM Servers
 XEP-0248 0.5.0 PubSub Collection Nodes
 XEP-0249 1.2 Direct MUC Invitations
 XEP-0280 1.0.1 Message Carbons
 XEP-0283 0.2.0 Moved
+XEP-0288 1.0.1 Bidirectional Server-to-Server Connections
 XEP-0292 0.12.0 vCard4 Over XMPP
 XEP-0293 1.0.2 Jingle RTP Feedback Negotiation
 XEP-0294 1.1.2 Jingle RTP Header Extensions Negotiation
@@ -275,6 +280,7 @@ RFC 3711 SRTP
 RFC 3921 XMPP IM of 2004
 RFC 4568 SDES
 RFC 4616 SASL PLAIN
+RFC 4985 SRV names in certificates
 RFC 5122 xmpp: URIs
 RFC 5245 ICE of 2010
 RFC 5764 DTLS-SRTP
@@ -283,6 +289,7 @@ RFC 5929 Channel bindings for TLS
 RFC 6052 IPv6 addressing of IPv4 translators
 RFC 6120 XMPP Core
 RFC 6121 XMPP Instant Messaging and Presence
+RFC 6125 Domains in certificates
 RFC 6415 Web Host Metadata
 RFC 6455 The WebSocket Protocol
 RFC 6585 Additional HTTP status codes

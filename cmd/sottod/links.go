@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"sotto/relay/link"
+	"sotto/xmpp"
+)
+
+// checkS2S looks at the options for other servers.
+func (c *Config) checkS2S() error {
+	if c.S2S != "off" && c.S2S != "listed" && c.S2S != "open" {
+		return fmt.Errorf("s2s is %q; take off, listed or open", c.S2S)
+	}
+	if c.S2SCerts != "required" && c.S2SCerts != "optional" {
+		return fmt.Errorf("s2s_certificates is %q; take required or optional", c.S2SCerts)
+	}
+	for _, d := range c.S2SAllow {
+		if j, err := xmpp.ParseJID(d); err != nil || j != j.Host() || j.Domain != d {
+			return fmt.Errorf("s2s_allow has %q; write domains like chat.example", d)
+		}
+	}
+	if _, _, err := net.SplitHostPort(c.S2SNames); c.S2SNames != "" && err != nil {
+		return fmt.Errorf("s2s_resolver is %q; write an address like 127.0.0.1:53", c.S2SNames)
+	}
+	return nil
+}
+
+// links are how this server talks with others.
+func (c *Config) links() (link.Options, error) {
+	wait, _ := time.ParseDuration(c.S2SWait) // checked by loadConfig
+	o := link.Options{Servers: c.S2S, Listed: c.S2SAllow, Lax: c.S2SCerts == "optional", Resolver: c.S2SNames, Wait: wait}
+	if c.S2S == "off" || c.S2SRoots == "" {
+		return o, nil
+	}
+	b, err := os.ReadFile(c.S2SRoots)
+	if err != nil {
+		return o, err
+	}
+	if o.Roots, err = x509.SystemCertPool(); err != nil {
+		o.Roots = x509.NewCertPool()
+	}
+	if !o.Roots.AppendCertsFromPEM(b) {
+		return o, fmt.Errorf("s2s_roots: no certificate is in %s", c.S2SRoots)
+	}
+	return o, nil
+}
+
+// linkPorts are the addresses of ports that only links open, by their names.
+func (c *Config) linkPorts() map[string][]string {
+	if c.S2S == "off" {
+		return nil
+	}
+	return map[string][]string{"s2s": c.ListenS2S, "s2s_tls": c.DirectS2S}
+}
