@@ -3,7 +3,10 @@
 package relay
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
+	"time"
 
 	"sotto/xmpp"
 )
@@ -17,6 +20,12 @@ type Letter struct {
 	Hasty    bool   // worth nothing later
 	Token    uint64 // see offline.Mail
 }
+
+// Domain is the name after the @ of every address here.
+func (s *Server) Domain() string { return s.opt.Domain }
+
+// Local says whether j is served here.
+func (s *Server) Local(j xmpp.JID) bool { return j.Domain == s.domain.Domain }
 
 // Elsewhere says whether j is of a domain that is not ours.
 func (s *Server) Elsewhere(j xmpp.JID) bool { return !s.Hosted(j.Domain) }
@@ -327,4 +336,26 @@ func (x *Session) elsewhere(st *xmpp.Stanza, p *page) error {
 		return nil
 	}
 	return xmpp.Refuse(xmpp.Cancel, xmpp.RemoteServerNotFound) // RFC 6120 §10.4
+}
+
+// TLS is the server's configuration, with its certificates.
+func (s *Server) TLS() *tls.Config { return s.opt.TLS }
+
+// KeepMail is how long mail waits.
+func (s *Server) KeepMail() time.Duration { return s.opt.KeepMail }
+
+// Go runs f until the server shuts down, which waits for it; after that it runs
+// nothing, and says so.
+func (s *Server) Go(f func(ctx context.Context)) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shut {
+		return false
+	}
+	s.conns.Add(1)
+	go func() {
+		defer s.conns.Done()
+		f(s.life)
+	}()
+	return true
 }

@@ -172,33 +172,8 @@ func (o *Options) fill() {
 	}
 }
 
-// TLS is the server's configuration, with its certificates.
-func (s *Server) TLS() *tls.Config { return s.opt.TLS }
-
-// KeepMail is how long mail waits.
-func (s *Server) KeepMail() time.Duration { return s.opt.KeepMail }
-
-// Go runs f until the server shuts down, which waits for it; after that it runs
-// nothing, and says so.
-func (s *Server) Go(f func(ctx context.Context)) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.shut {
-		return false
-	}
-	s.conns.Add(1)
-	go func() {
-		defer s.conns.Done()
-		f(s.life)
-	}()
-	return true
-}
-
 // Tokens sets, before Serve, who keeps the tokens of FAST logins (XEP-0484).
 func (s *Server) Tokens(t *xmpp.Tokens) { s.setup.Tokens = t }
-
-// Domain is the name after the @ of every address here.
-func (s *Server) Domain() string { return s.opt.Domain }
 
 // Store is the one durable thing behind the server.
 func (s *Server) Store() *offline.Store { return s.opt.Store }
@@ -208,9 +183,6 @@ func (s *Server) Log() *slog.Logger { return s.opt.Log }
 
 // Now is the server's clock.
 func (s *Server) Now() time.Time { return s.opt.Now() }
-
-// Local says whether j is served here.
-func (s *Server) Local(j xmpp.JID) bool { return j.Domain == s.domain.Domain }
 
 // Serve accepts sockets until the listener closes. direct means TLS from the
 // first byte (XEP-0368).
