@@ -74,6 +74,9 @@ func (r *roster) deliver(el *xmpp.Element) {
 		return // §3.1.3: nobody learns that there is no such account
 	}
 	typ, token := el.Get("type"), el.Child(xmpp.NSPars, "preauth").Get("token")
+	if typ == "subscribe" && el.Child(nsMoved, "moved") != nil && r.moved(to.Bare(), from.Bare(), el) {
+		return
+	}
 	invited := typ == "subscribe" && token != "" && r.s.Invited(to.Local, token)
 	e, push, err := r.edit(to.Local, from.String(), func(i *item) effect {
 		if invited { // XEP-0379 §3.5
