@@ -76,7 +76,7 @@ func planFull(l letter, boxes []box) (Plan, bool) {
 		switch {
 		case l.fleeing || !b.live && l.typ == "headline":
 			return Plan{Live: []string{b.device}, Direct: true}, true
-		case b.live || l.typ == "chat" || l.typ == "" || l.typ == "normal":
+		case b.live || l.typ != "groupchat" && l.typ != "error": // an unknown type is a normal one (§5.2.2)
 			return Plan{Mail: []string{b.device}, Direct: true}, true
 		}
 	}

@@ -18,10 +18,11 @@ type Limits struct {
 	Forgive                      bool // a longer stanza is answered, not the end of the stream
 }
 
-// The limits before and after login.
+// The limits before and after login, and of what a server says.
 var (
 	BeforeAuth = Limits{Bytes: 10 << 10, Depth: 8, Attrs: 32, NSDecls: 16}
 	AfterAuth  = Limits{Bytes: 256 << 10, Depth: 64, Attrs: 64, NSDecls: 256, Forgive: true}
+	FromServer = Limits{Bytes: 4 << 20, Depth: 64, Attrs: 64, NSDecls: 256, Forgive: true} // a roster is one stanza
 )
 
 // A Header is the start tag of a stream (RFC 6120 §4.7).

@@ -14,7 +14,7 @@ import (
 func (r *roster) presence(x *relay.Session, st *xmpp.Stanza, el *xmpp.Element) error {
 	switch st.Type {
 	case "", "unavailable":
-		if st.HasTo && st.To.Bare() != x.JID().Bare() {
+		if st.HasTo { // also to oneself: nobody else sees it (§4.6.1)
 			return r.directed(x, st, el)
 		}
 		return r.broadcast(x, el)
@@ -23,7 +23,12 @@ func (r *roster) presence(x *relay.Session, st *xmpp.Stanza, el *xmpp.Element) e
 			return xmpp.Refuse(xmpp.Modify, xmpp.BadRequest)
 		}
 		return r.subscribe(x, st, el)
-	case "probe", "error":
+	case "error": // §8.5.3.1
+		if y := r.s.Find(st.To); st.HasTo && y != nil && !r.s.Blocks(st.To.Local, x.JID()) {
+			y.Push(el.Clone().Set("from", x.JID().String()))
+		}
+		return nil
+	case "probe":
 		return nil // §4.3: probes are the server's business
 	}
 	return xmpp.Refuse(xmpp.Modify, xmpp.BadRequest) // §4.7.1
@@ -82,10 +87,10 @@ func (r *roster) deliver(el *xmpp.Element) {
 		if invited { // XEP-0379 §3.5
 			i.Approved, i.Listed = true, true
 		}
-		return i.inbound(typ, string(el.Bytes()))
+		return i.inbound(typ, asked(el))
 	})
 	if err != nil {
-		r.s.Log().Error("subscription", "err", err)
+		r.trouble(err)
 		return
 	}
 	if e.pass {
@@ -112,7 +117,7 @@ func (r *roster) deliver(el *xmpp.Element) {
 func (r *roster) askBack(owner, guest xmpp.JID) {
 	_, push, err := r.edit(owner.Local, guest.String(), func(i *item) effect { return i.outbound("subscribe") })
 	if err != nil {
-		r.s.Log().Error("subscription", "err", err)
+		r.trouble(err)
 		return
 	}
 	push()
@@ -128,9 +133,7 @@ func (r *roster) befriend(a, b string) {
 			i.To, i.From, i.Ask, i.In, i.Approved, i.Listed = true, true, false, "", false, true
 			return effect{push: true}
 		})
-		if err != nil {
-			r.s.Log().Error("contacts", "err", err)
-		}
+		r.trouble(err)
 		push()
 		a, b = b, a
 	}

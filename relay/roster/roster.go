@@ -14,19 +14,13 @@ import (
 	"sotto/xmpp"
 )
 
-// The limits of a roster: nobody's list may grow without bound.
-const (
-	itemsMax  = 5000
-	nameMax   = 1023
-	groupsMax = 100
-)
-
 type roster struct{ s *relay.Server }
 
 // Add registers the family.
 func Add(s *relay.Server) {
 	r := &roster{s}
 	s.HandleIQ(xmpp.NSRoster, "query", r.iq)
+	s.OnStanza(r.size)
 	s.OnPresence(r.presence)
 	s.OnArrival(r.arrival)
 	s.OnGone(r.gone)
@@ -115,7 +109,11 @@ func (r *roster) edit(user, jid string, f func(i *item) effect) (e effect, push 
 	ver := ""
 	err = r.s.Store().Update(user, func(rec *offline.Records) error {
 		i := load(rec, jid)
+		old := i
 		e = f(&i)
+		if err := fits(rec, &old, &i); err != nil {
+			return err
+		}
 		save(rec, &i)
 		if e.push {
 			ver = bump(rec)
@@ -221,13 +219,6 @@ func (r *roster) set(user, jid string, el *xmpp.Element) error {
 	name, groups, err := parseItem(el)
 	if err != nil {
 		return err
-	}
-	all, _, err := r.items(user)
-	if err != nil {
-		return err
-	}
-	if len(all) >= itemsMax {
-		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("the roster is full")
 	}
 	_, push, err := r.edit(user, jid, func(i *item) effect {
 		i.Name, i.Groups, i.Listed = name, groups, true

@@ -64,7 +64,7 @@ func Dial(ctx context.Context, l Login) (*xmpp.Conn, *Welcome, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	d := &dialer{Hand: xmpp.Take(nc, l.Log, xmpp.AfterAuth, false), l: &l}
+	d := &dialer{Hand: xmpp.Take(nc, l.Log, xmpp.FromServer, false), l: &l}
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	defer stop()
 	_ = nc.SetDeadline(time.Now().Add(60 * time.Second))
