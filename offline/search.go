@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"sotto/offline/page"
+	"sotto/offline/words"
 )
 
 // Find is what somebody wants of an archive.
@@ -24,8 +25,9 @@ type Find struct {
 	After, Before string   // archive ids that narrow what counts
 	IDs           []string // only these
 	Max           int
-	Last          bool   // the end of the list, not its beginning
-	From          string // the page begins behind this id, or with Last ends before it
+	Last          bool     // the end of the list, not its beginning
+	From          string   // the page begins behind this id, or with Last ends before it
+	Text          []string // words, in small letters, that the body must have
 }
 
 // Found is a page of an archive, in order.
@@ -40,6 +42,7 @@ type Found struct {
 const (
 	lookMax   = 5000      // messages it opens
 	pageBytes = 512 << 10 // of their bodies it gives out
+	lookBytes = 32 << 20  // of them, where it looks for words
 	countMax  = 10_000    // numbers it counts one by one, at a time
 )
 
@@ -49,6 +52,7 @@ type hand struct {
 	read  func(n uint64) (Mail, error)
 	cache map[uint64]Mail
 	bytes int
+	words int // bytes in which words were looked for
 }
 
 func (h *hand) look(n uint64) (Mail, bool) {
@@ -76,6 +80,11 @@ func (h *hand) Time(n uint64) (time.Time, bool) {
 // Take implements page.List.
 func (h *hand) Take(n uint64) page.Verdict {
 	m, ok := h.look(n)
+	if len(h.f.Text) > 0 {
+		if h.words += len(m.Body); h.words > lookBytes {
+			return page.Full
+		}
+	}
 	if !ok || m.Archive == "" || !h.f.wants(&m) {
 		m.Body = nil
 		if ok {
@@ -92,6 +101,9 @@ func (h *hand) Take(n uint64) page.Verdict {
 
 func (f *Find) wants(m *Mail) bool {
 	if !f.Start.IsZero() && m.At.Before(f.Start) || !f.End.IsZero() && m.At.After(f.End) {
+		return false
+	}
+	if !words.In(m.Body, f.Text) {
 		return false
 	}
 	if f.With == "" {
@@ -185,18 +197,6 @@ func (s *Store) History(owner string, f Find) (r Found, err error) {
 		return err
 	})
 	return r, err
-}
-
-// settleNotes waits until what an owner was given already is on disk, too: who
-// asks for what came after a message that he just got must find it.
-func (sh *shard) settleNotes(acct id) {
-	mine := func(n *note) bool { return n.acct == acct }
-	sh.mu.Lock()
-	waits := slices.ContainsFunc(sh.notes, mine) || slices.ContainsFunc(sh.writing, mine)
-	sh.mu.Unlock()
-	if waits {
-		_ = sh.do(func(*bbolt.Tx) error { return nil }) // if it fails, what is there is all there is
-	}
 }
 
 // A shelf is one history in a transaction.
@@ -335,7 +335,7 @@ func (l *shelf) Prev(n uint64) (uint64, bool) {
 
 // Count implements page.List.
 func (l *shelf) Count(lo, hi uint64) (n int, exact bool) {
-	if _, _, full := cut(l.f.With); full {
+	if _, _, full := cut(l.f.With); full || len(l.f.Text) > 0 {
 		return 0, false // the index knows bare addresses only
 	}
 	for i := range l.weeks {

@@ -228,3 +228,55 @@ func (s *Store) EraseHistories() (err error) {
 	}
 	return err
 }
+
+// settleNotes waits until what an owner was given already is on disk, too: who
+// asks for what came after a message that he just got must find it.
+func (sh *shard) settleNotes(acct id) {
+	mine := func(n *note) bool { return n.acct == acct }
+	sh.mu.Lock()
+	waits := slices.ContainsFunc(sh.notes, mine) || slices.ContainsFunc(sh.writing, mine)
+	sh.mu.Unlock()
+	if waits {
+		_ = sh.do(func(*bbolt.Tx) error { return nil }) // if it fails, what is there is all there is
+	}
+}
+
+// Amend changes what a history holds of one message, in its place: f gives
+// what stands there from now on, or nil to leave it as it is. The change is
+// durable when Amend returns; no such message is ErrGone.
+func (s *Store) Amend(owner, archive string, f func(m *Mail) []byte) error {
+	sh, acct, err := s.of(owner)
+	if err != nil {
+		return err
+	}
+	sh.settleNotes(acct)
+	return sh.do(func(tx *bbolt.Tx) error {
+		l, err := sh.shelf(tx, acct)
+		if err != nil {
+			return err
+		}
+		n, ok := l.find(archive)
+		if !ok {
+			return ErrGone
+		}
+		return l.amend(n, owner, f)
+	})
+}
+
+func (l *shelf) amend(n uint64, owner string, f func(m *Mail) []byte) error {
+	m, err := l.note(n)
+	if err != nil {
+		return err
+	}
+	if m.Body = f(&m); m.Body == nil {
+		return nil
+	}
+	k, b := place{l.acct, n}.key(), l.tx.Bucket(notes)
+	v := slices.Clone(b.Get(k)[:noteHeadLen])
+	i := slices.IndexFunc(l.weeks, func(w week) bool { return w.n == binary.BigEndian.Uint32(v) })
+	sealed, err := sealMany(l.weeks[i].key, m.encode(owner), k)
+	if err != nil {
+		return err
+	}
+	return b.Put(k, append(v, sealed...))
+}

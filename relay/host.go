@@ -221,6 +221,9 @@ func (s *Server) Policy() Policy {
 // Keeps says whether there are histories.
 func (s *Server) Keeps() bool { return s.opt.Keep }
 
+// Reads says whether there are histories with words in them that we can read.
+func (s *Server) Reads() bool { return s.opt.Keep && !s.opt.E2E }
+
 // URL is where clients reach HTTP; empty: they cannot.
 func (s *Server) URL() string { return s.opt.URL }
 

@@ -97,7 +97,7 @@ var allowed = []struct {
 	{"sotto/xmpp/mam", []string{"sotto/xmpp"}},
 	{"sotto/xmpp/rsm", []string{"sotto/xmpp"}},
 	{"sotto/xmpp/peer", []string{"sotto/xmpp"}},
-	{"sotto/offline", []string{"sotto/xmpp", "sotto/offline/blob", "sotto/offline/page"}},
+	{"sotto/offline", []string{"sotto/xmpp", "sotto/offline/blob", "sotto/offline/page", "sotto/offline/words"}},
 	{"sotto/relay", []string{"sotto/xmpp", "sotto/offline"}},
 	{"sotto/relay/", []string{"sotto/xmpp", "sotto/offline", "sotto/relay"}},
 	{"sotto/relay/push", []string{"sotto/xmpp", "sotto/offline", "sotto/relay", "sotto/relay/push/post"}},

@@ -30,6 +30,9 @@ func Add(s *relay.Server) {
 	s.HandleIQ(xmpp.NSMAM, "metadata", a.metadata)
 	s.HandleIQ(xmpp.NSMAM, "prefs", a.prefs)
 	s.Disco(relay.OnAccount, xmpp.NSMAM, xmpp.NSMAM+"#extended")
+	if s.Reads() {
+		s.Disco(relay.OnAccount, mam.NSText)
+	}
 	s.Disco(relay.OnServer, xmpp.NSPolicy)
 	s.DiscoForm(relay.OnServer, a.policy())
 	s.OnBind(func(x *relay.Session) []*xmpp.Element {
@@ -74,11 +77,14 @@ func (a *archive) query(r *relay.Request) (*xmpp.Element, error) {
 		return nil, err
 	}
 	if r.Type == "get" {
-		return mam.Form(), nil
+		return mam.Form(a.s.Reads()), nil
 	}
 	q, err := mam.Parse(r.Payload)
 	if err != nil {
 		return nil, err
+	}
+	if len(q.Text) > 0 && !a.s.Reads() {
+		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.FeatureNotImplemented)
 	}
 	if r.Session.Stuffed() {
 		return nil, xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("read, and ack, what you asked for before")

@@ -12,7 +12,7 @@
 // it is no account), read by History, erase by EraseHistory, and speak by
 // xmpp/mam.
 //
-// Spec:     XEP-0313, XEP-0059, XEP-0441, XEP-0504, XEP-0386 §4.
+// Spec:     XEP-0313, XEP-0059, XEP-0431, XEP-0441, XEP-0504, XEP-0386 §4.
 // Runs:     nothing of its own.
 // Touches:  records of kind "mamprefs"; relay writes histories, with the mail.
 // Imports:  sotto/relay, sotto/offline, sotto/xmpp and sotto/xmpp/mam.

@@ -11,6 +11,7 @@ import (
 
 	"sotto/relay"
 	"sotto/xmpp"
+	"sotto/xmpp/mam"
 )
 
 const (
@@ -103,7 +104,10 @@ func (r *room) info(e *relay.Errand, q *xmpp.Element) (*xmpp.Element, error) {
 		res.Add(feature(f))
 	}
 	if r.logs() {
-		res.Add(feature(xmpp.NSMAM))
+		res.Add(feature(xmpp.NSMAM), feature(xmpp.NSMAM+"#extended"), feature(nsRetract), feature(nsRetract+"#tombstone"))
+		if r.v.s.Reads() {
+			res.Add(feature(mam.NSText))
+		}
 	}
 	pick := func(b bool, yes, no string) {
 		if b {

@@ -109,10 +109,14 @@ func (r *room) shelf() string {
 
 // log archives what was said; the sender's ack waits for it.
 func (r *room) log(e *relay.Errand, body []byte, s *seat, id string) error {
+	return r.keep(e, body, s.o.at, e.Stanza.ID, id)
+}
+
+func (r *room) keep(e *relay.Errand, body []byte, from xmpp.JID, own, id string) error {
 	if !r.logs() {
 		return nil
 	}
-	m := &offline.Mail{At: r.v.s.Now(), From: s.o.at.String(), ID: e.Stanza.ID, Body: body, Archive: id}
+	m := &offline.Mail{At: r.v.s.Now(), From: from.String(), ID: own, Body: body, Archive: id}
 	t, err := r.v.s.Store().Keep(r.shelf(), m, false)
 	if err == nil {
 		e.Wait(t)
@@ -120,11 +124,9 @@ func (r *room) log(e *relay.Errand, body []byte, s *seat, id string) error {
 	return err
 }
 
-// search is XEP-0313 §4 for those who may enter: the disk is asked without the
-// room's lock.
-func (v *service) search(e *relay.Errand, el *xmpp.Element) error {
-	x, shelf := v.s.Find(e.From), ""
-	err := v.with(e.Stanza.To.Local, func(r *room) error {
+// mayRead gives the name of a room's archive to those who may enter.
+func (v *service) mayRead(e *relay.Errand) (shelf string, err error) {
+	err = v.with(e.Stanza.To.Local, func(r *room) error {
 		a := r.rankOf(e.From)
 		if a == outcast || a < member && r.seats[e.From] == nil {
 			return xmpp.Refuse(xmpp.Auth, xmpp.Forbidden)
@@ -135,16 +137,46 @@ func (v *service) search(e *relay.Errand, el *xmpp.Element) error {
 		shelf = r.shelf()
 		return r.v.spend(e.From, costEnter)
 	})
+	return shelf, err
+}
+
+// metadata is XEP-0313 §5 of a room.
+func (v *service) metadata(e *relay.Errand) error {
+	shelf, err := v.mayRead(e)
+	if err != nil {
+		return err
+	}
+	var ends [2]*mam.End
+	for i := range ends {
+		found, err := v.s.Store().History(shelf, offline.Find{Max: 1, Last: i == 1})
+		if err != nil {
+			return err
+		}
+		if len(found.Mail) > 0 {
+			ends[i] = &mam.End{ID: found.Mail[0].Archive, At: found.Mail[0].At}
+		}
+	}
+	e.Answer(xmpp.ResultOf(e.Stanza, mam.Metadata(ends[0], ends[1])))
+	return nil
+}
+
+// search is XEP-0313 §4: the disk is asked without the room's lock.
+func (v *service) search(e *relay.Errand, el *xmpp.Element) error {
+	x := v.s.Find(e.From)
+	shelf, err := v.mayRead(e)
 	if err != nil || x == nil {
 		return err
 	}
 	if e.Stanza.Type == "get" {
-		e.Answer(xmpp.ResultOf(e.Stanza, mam.Form()))
+		e.Answer(xmpp.ResultOf(e.Stanza, mam.Form(v.s.Reads())))
 		return nil
 	}
 	q, err := mam.Parse(el)
 	if err != nil {
 		return err
+	}
+	if len(q.Text) > 0 && !v.s.Reads() {
+		return xmpp.Refuse(xmpp.Cancel, xmpp.FeatureNotImplemented)
 	}
 	if x.Stuffed() {
 		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("read, and ack, what you asked for before")
@@ -178,10 +210,33 @@ const (
 	nsRetract  = "urn:xmpp:message-retract:1"
 )
 
-// moderate takes back what somebody said, for all clients that do (XEP-0425).
-// What was said is on its way already and not ours to find; who is owed the
-// message is owed this, too.
-func (r *room) moderate(e *relay.Errand, q *xmpp.Element) (*xmpp.Element, error) {
+// A retraction is a message that is taken back: what stands in the archive for
+// it is changed when the room's lock is free again.
+type retraction struct {
+	shelf, id string
+	author    string        // occupant-id of who may; "" is anybody: a moderator asks
+	mark      *xmpp.Element // <retracted/>
+}
+
+// moderation takes back what somebody said, for all clients that do
+// (XEP-0425). What was said is on its way already and not ours to find; who is
+// owed the message is owed this, too.
+func (v *service) moderation(e *relay.Errand, q *xmpp.Element) error {
+	var back *retraction
+	err := v.with(e.Stanza.To.Local, func(r *room) (err error) {
+		back, err = r.moderate(e, q)
+		return err
+	})
+	if err == nil {
+		err = v.amend(back)
+	}
+	if err == nil {
+		e.Answer(xmpp.ResultOf(e.Stanza, nil))
+	}
+	return err
+}
+
+func (r *room) moderate(e *relay.Errand, q *xmpp.Element) (*retraction, error) {
 	s, id := r.seats[e.From], q.Get("id")
 	if s == nil || s.o.role < moderator {
 		return nil, xmpp.Refuse(xmpp.Auth, xmpp.Forbidden)
@@ -192,22 +247,79 @@ func (r *room) moderate(e *relay.Errand, q *xmpp.Element) (*xmpp.Element, error)
 	if err := r.v.spend(e.From, costSay); err != nil {
 		return nil, err
 	}
-	r.unsay(id)
+	r.unsay(id, "")
 	by := xmpp.El(nsModerate, "moderated", "by", s.o.at.String()).Add(xmpp.El(xmpp.NSOccupantID, "occupant-id", "id", s.o.id))
 	back := xmpp.El(nsRetract, "retract", "id", id).Add(by)
+	mark := r.mark("").Add(by.Clone())
 	if t := q.Child(nsModerate, "reason").Text(); t != "" {
 		back.Add(xmpp.El(nsRetract, "reason").WithText(t))
+		mark.Add(xmpp.El(nsRetract, "reason").WithText(t))
 	}
+	own := relay.NewID()
 	m := xmpp.El(xmpp.NSClient, "message", "from", r.jid.String(), "type", "groupchat", "id", relay.NewID())
-	m.Add(back, xmpp.El(xmpp.NSSID, "stanza-id", "by", r.jid.String(), "id", relay.NewID()))
-	return nil, r.owe(e, m.Bytes(), r.jid)
+	mark.Set("id", m.Get("id"))
+	m.Add(back, xmpp.El(xmpp.NSSID, "stanza-id", "by", r.jid.String(), "id", own))
+	if err := r.keep(e, m.Bytes(), r.jid, m.Get("id"), own); err != nil { // XEP-0424 §5: who was away learns of it
+		return nil, err
+	}
+	return &retraction{r.archive(), id, "", mark}, r.owe(e, m.Bytes(), r.jid)
 }
 
-// unsay takes a message out of what is shown to who enters.
-func (r *room) unsay(id string) {
+// mark is what stands for a message that was taken back (XEP-0424 §4).
+func (r *room) mark(by string) *xmpp.Element {
+	return xmpp.El(nsRetract, "retracted", "id", by, "stamp", r.v.s.Now().UTC().Format("2006-01-02T15:04:05Z"))
+}
+
+// takesBack is XEP-0424 of somebody's own message; nil: it is something else.
+func (r *room) takesBack(e *relay.Errand, el *xmpp.Element) *retraction {
+	s, back := r.seats[e.From], el.Child(nsRetract, "retract")
+	id := back.Get("id")
+	if s == nil || e.Stanza.Type != "groupchat" || id == "" || len(id) > 256 {
+		return nil
+	}
+	r.unsay(id, s.o.id)
+	return &retraction{r.archive(), id, s.o.id, r.mark(e.Stanza.ID)}
+}
+
+// archive is the name of the room's archive, "" when there is none.
+func (r *room) archive() string {
+	if !r.logs() {
+		return ""
+	}
+	return r.shelf()
+}
+
+// amend leaves in the archive that there was a message, and from whom.
+func (v *service) amend(t *retraction) error {
+	if t == nil || t.shelf == "" {
+		return nil
+	}
+	err := v.s.Store().Amend(t.shelf, t.id, func(m *offline.Mail) []byte {
+		el, err := xmpp.Parse(m.Body, xmpp.NSClient)
+		if err != nil || t.author != "" && el.Child(xmpp.NSOccupantID, "occupant-id").Get("id") != t.author {
+			return nil
+		}
+		left := xmpp.El(xmpp.NSClient, "message", "from", el.Get("from"), "type", el.Get("type"), "id", el.Get("id")).
+			Add(el.Child(xmpp.NSOccupantID, "occupant-id"), t.mark)
+		for _, k := range el.Children() {
+			if k.Is(xmpp.NSSID, "stanza-id") {
+				left.Add(k)
+			}
+		}
+		return left.Bytes()
+	})
+	if errors.Is(err, offline.ErrGone) {
+		return nil
+	}
+	return err
+}
+
+// unsay takes a message, of one author or of anybody, out of what is shown to
+// who enters.
+func (r *room) unsay(id, author string) {
 	r.past = slices.DeleteFunc(r.past, func(l line) bool {
 		m, err := xmpp.Parse(l.body, xmpp.NSClient)
-		if err != nil {
+		if err != nil || author != "" && m.Child(xmpp.NSOccupantID, "occupant-id").Get("id") != author {
 			return false
 		}
 		for _, k := range m.Children() {

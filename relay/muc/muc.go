@@ -88,7 +88,21 @@ func (v *service) host(e *relay.Errand) error {
 	if st.Type == "error" {
 		return v.failed(e)
 	}
-	return v.with(st.To.Local, func(r *room) error { return r.message(e, el) })
+	var back *retraction
+	err = v.with(st.To.Local, func(r *room) error {
+		err := r.message(e, el)
+		if err == nil && st.Has(nsRetract, "retract") {
+			back = r.takesBack(e, el)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := v.amend(back); err != nil { // it was said, and is on its way
+		v.s.Log().Warn("retraction not archived", "err", err)
+	}
+	return nil
 }
 
 // unreachable are the errors that say that somebody will get nothing any more.
@@ -134,6 +148,12 @@ func (v *service) iq(e *relay.Errand, el *xmpp.Element) error {
 	if q.Is(xmpp.NSMAM, "query") {
 		return v.search(e, q)
 	}
+	if q.Is(xmpp.NSMAM, "metadata") && st.Type == "get" {
+		return v.metadata(e)
+	}
+	if q.Name.Space == nsModerate && st.Type == "set" {
+		return v.moderation(e, q)
+	}
 	h := answers[st.Type+" "+q.Name.Space]
 	if h == nil {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
@@ -169,7 +189,6 @@ var answers = map[string]func(r *room, e *relay.Errand, q *xmpp.Element) (*xmpp.
 	"set " + xmpp.NSMUCOwner:   (*room).ownerSet,
 	"get " + xmpp.NSVCard:      (*room).card,
 	"set " + xmpp.NSVCard:      (*room).setCard,
-	"set " + nsModerate:        (*room).moderate,
 	"get " + xmpp.NSRegister:   (*room).showRegister,
 	"set " + xmpp.NSRegister:   (*room).register,
 }

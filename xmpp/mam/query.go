@@ -15,7 +15,11 @@ const (
 	pageUsual = 100
 	pageMax   = 250
 	idsMax    = 500
+	wordsMax  = 16 // that are looked for at once
 )
+
+// NSText is full text search (XEP-0431 §2.1).
+const NSText = "urn:xmpp:fulltext:0"
 
 // Find is what a query asks for.
 type Find struct {
@@ -24,8 +28,9 @@ type Find struct {
 	After, Before string   // archive ids that narrow what counts
 	IDs           []string // only these
 	Max           int
-	Last          bool   // the end of the list, not its beginning
-	From          string // the page begins behind this id, or with Last ends before it
+	Last          bool     // the end of the list, not its beginning
+	From          string   // the page begins behind this id, or with Last ends before it
+	Text          []string // words, in small letters, that the body must have
 }
 
 // A Query is one question to an archive.
@@ -116,6 +121,11 @@ func (q *Query) field(name string, values []string) (err error) {
 			return xmpp.Refuse(xmpp.Modify, xmpp.NotAcceptable).Say("too many ids in one query")
 		}
 		q.IDs = values
+	case "{" + NSText + "}fulltext": // XEP-0431 §3.1
+		q.Text = strings.Fields(strings.ToLower(one))
+		if len(q.Text) > wordsMax || len(one) > 1024 {
+			return xmpp.Refuse(xmpp.Modify, xmpp.NotAcceptable).Say("too many words in one query")
+		}
 	default: // XEP-0313 §4.1.5: a field that we do not know
 		return xmpp.Refuse(xmpp.Cancel, xmpp.FeatureNotImplemented)
 	}
@@ -164,13 +174,17 @@ func (q *Query) set(el *xmpp.Element) error {
 	return nil
 }
 
-// Form lists the fields that a query may have (XEP-0313 §4.1.5).
-func Form() *xmpp.Element {
+// Form lists the fields that a query may have (XEP-0313 §4.1.5); words says
+// whether they can be looked for.
+func Form(words bool) *xmpp.Element {
 	x := xmpp.El(xmpp.NSData, "x", "type", "form").Add(
 		xmpp.El(xmpp.NSData, "field", "type", "hidden", "var", "FORM_TYPE").Add(xmpp.El(xmpp.NSData, "value").WithText(xmpp.NSMAM)),
 		xmpp.El(xmpp.NSData, "field", "type", "jid-single", "var", "with"))
 	for _, name := range []string{"start", "end", "before-id", "after-id"} {
 		x.Add(xmpp.El(xmpp.NSData, "field", "type", "text-single", "var", name))
+	}
+	if words {
+		x.Add(xmpp.El(xmpp.NSData, "field", "type", "text-single", "var", "{"+NSText+"}fulltext"))
 	}
 	ids := xmpp.El(xmpp.NSData, "field", "type", "list-multi", "var", "ids").Add(
 		xmpp.El(xmpp.NSValidate, "validate", "datatype", "xs:string").Add(xmpp.El(xmpp.NSValidate, "open")))
