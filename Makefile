@@ -53,7 +53,7 @@ SOTTO_ORACLES ?=
 SINT          ?=
 PYTHON         = .tools/venv/bin/python
 
-interop: build .tools/venv/ready .tools/node/ready ## strangers' clients and sotto talk through a server that is killed
+interop: build .tools/venv/ready .tools/node/ready .tools/chat.zip ## strangers' clients and sotto talk through a server that is killed
 	$(PYTHON) -W ignore testdata/interop/run.py bin
 	$(GO) test -count=1 -tags interop -run TestExpat ./xmpp
 ifeq ($(SOTTO_ORACLES),)
@@ -74,6 +74,10 @@ sint: build ## Smack's integration suite, if SINT names its folder (needs Java a
 .tools/node/ready: testdata/interop/package.json
 	mkdir -p .tools/node && cp $< .tools/node/
 	cd .tools/node && npm install --silent --no-audit --no-fund
+	touch $@
+
+.tools/chat.zip: relay/chat/install.go
+	bin/sottod --data .tools chat install
 	touch $@
 
 bench: build ## micro-benchmarks, then this server beside Prosody and ejabberd

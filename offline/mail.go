@@ -138,9 +138,9 @@ func (t *Ticket) settle(err error) {
 	}
 }
 
-// Waiting searches what waits for a device and in the account's inbox. Nothing
-// is acked by it.
-func (s *Store) Waiting(user, device string, f Find) (r Found, err error) {
+// Waiting searches what waits for a device and in the account's inbox, behind
+// what has been written to it of each. Nothing is acked by it.
+func (s *Store) Waiting(user, device string, written [2]uint64, f Find) (r Found, err error) {
 	sh, acct, err := s.of(user)
 	if err != nil {
 		return r, err
@@ -149,8 +149,8 @@ func (s *Store) Waiting(user, device string, f Find) (r Found, err error) {
 	if f.After != "" || f.Before != "" || f.From != "" || len(f.IDs) > 0 {
 		l.sids = map[uint64]uint64{}
 	}
-	for _, d := range []id{s.device(user, device), s.device(user, "")} {
-		l.gather(sh, boxID{acct, d})
+	for i, d := range []id{s.device(user, device), s.device(user, "")} {
+		l.gather(sh, boxID{acct, d}, written[i])
 	}
 	l.sort()
 	err = sh.db.View(func(tx *bbolt.Tx) error {
@@ -173,8 +173,9 @@ type tray struct {
 // gatherStep is how many entries are looked at while others wait.
 const gatherStep = 1000
 
-// gather lists the numbers of mail that is in the archive, without opening it.
-func (l *tray) gather(sh *shard, b boxID) {
+// gather lists the numbers of mail that is in the archive, without opening it;
+// of what has been written only the ids are known.
+func (l *tray) gather(sh *shard, b boxID, written uint64) {
 	for cursor, more := uint64(0), true; more; {
 		sh.mu.Lock()
 		var some []uint64
@@ -185,7 +186,9 @@ func (l *tray) gather(sh *shard, b boxID) {
 		for _, n := range some[:min(len(some), gatherStep)] {
 			cursor = n
 			if e := sh.entries[place{b.acct, n}]; e != nil && e.sid != 0 {
-				l.Numbers = append(l.Numbers, n)
+				if n > written {
+					l.Numbers = append(l.Numbers, n)
+				}
 				if l.sids != nil {
 					l.sids[e.sid] = n
 				}

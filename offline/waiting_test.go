@@ -4,6 +4,7 @@ package offline
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -13,7 +14,7 @@ func theArchive(t testing.TB, s *Store, device string, f Find) Found {
 	if f.Max == 0 {
 		f.Max = 100
 	}
-	r, err := s.Waiting("bob", device, f)
+	r, err := s.Waiting("bob", device, [2]uint64{}, f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +57,21 @@ func TestWaiting(t *testing.T) {
 	s.Close()
 	s = open(t, dir, quiet)
 	want(54, "phone")
+	// What has been written of its own mailbox is not there, but its id is known.
+	whole := theArchive(t, s, "phone", Find{})
+	cut, left := whole.Mail[20].Seq, 0
+	for _, m := range whole.Mail {
+		if n, _ := strconv.Atoi(m.ID); n%3 == 2 || m.Seq > cut {
+			left++
+		}
+	}
+	some, err := s.Waiting("bob", "phone", [2]uint64{cut, 0}, Find{Max: 100})
+	if err != nil || len(some.Mail) != left || left == 54 || some.Count != left {
+		t.Fatal(len(some.Mail), left, err)
+	}
+	if _, err := s.Waiting("bob", "phone", [2]uint64{cut, 0}, Find{From: "id-0", Max: 100}); err != nil {
+		t.Fatal(err)
+	}
 	if got := theArchive(t, s, "phone", Find{From: "id-30", Max: 3}); ids(got) != "31 32 33 " {
 		t.Fatal(ids(got))
 	}

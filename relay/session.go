@@ -86,6 +86,13 @@ func (x *Session) User() string { return x.user }
 // Device is the key of the device's mailbox.
 func (x *Session) Device() string { return x.device }
 
+// Written is how far its own mailbox and the inbox have been written to it.
+func (x *Session) Written() [2]uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.cursor
+}
+
 // Server is the session's server.
 func (x *Session) Server() *Server { return x.s }
 

@@ -47,10 +47,19 @@ func bundlePlace(w omemo.Wire, device uint32) (node, item string) {
 
 func number(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
-// deviceNumber reads a device or key id: 1..2^31-1 (XEP-0384 §4.2).
+// deviceNumber reads the id of a device: 1..2^31-1 (XEP-0384 §4.2).
 func deviceNumber(s string) (uint32, error) {
 	n, err := strconv.ParseUint(s, 10, 31)
 	if err != nil || n == 0 {
+		return 0, errXML
+	}
+	return uint32(n), nil
+}
+
+// keyNumber reads the id of a key: 1..2^31-1 as well, but Converse.js begins with 0.
+func keyNumber(s string) (uint32, error) {
+	n, err := strconv.ParseUint(s, 10, 31)
+	if err != nil {
 		return 0, errXML
 	}
 	return uint32(n), nil
@@ -125,7 +134,7 @@ func bundleElement(w omemo.Wire, b *omemo.Bundle) *xmpp.Element {
 
 func bundleOf(w omemo.Wire, el *xmpp.Element) (*omemo.Bundle, error) {
 	ns, t := namespaceOf(w), bundleWords[w]
-	id, e1 := deviceNumber(el.Child(ns, t.signed).Get(t.id))
+	id, e1 := keyNumber(el.Child(ns, t.signed).Get(t.id))
 	signed, e2 := decode(el.Child(ns, t.signed).Text())
 	sig, e3 := decode(el.Child(ns, t.signature).Text())
 	ik, e4 := decode(el.Child(ns, t.identity).Text())
@@ -134,7 +143,7 @@ func bundleOf(w omemo.Wire, el *xmpp.Element) (*omemo.Bundle, error) {
 	}
 	b := &omemo.Bundle{Identity: ik, SignedID: id, Signed: signed, Signature: sig}
 	for _, k := range el.Child(ns, "prekeys").Children() {
-		id, e1 := deviceNumber(k.Get(t.keyID))
+		id, e1 := keyNumber(k.Get(t.keyID))
 		key, e2 := decode(k.Text())
 		if e1 == nil && e2 == nil {
 			b.PreKeys = append(b.PreKeys, omemo.PreKey{ID: id, Key: key})

@@ -130,3 +130,17 @@ func TestLabels(t *testing.T) {
 		t.Error("the old wire has no labels:", old)
 	}
 }
+
+// TestKeyNumbers: Converse.js numbers its keys from 0; a device has no such number.
+func TestKeyNumbers(t *testing.T) {
+	for _, w := range omemo.Wires {
+		b := &omemo.Bundle{Identity: []byte("i"), Signed: []byte("s"), Signature: []byte("g"), PreKeys: []omemo.PreKey{{ID: 0, Key: []byte("k")}, {ID: 99, Key: []byte("l")}}}
+		got, err := bundleOf(w, bundleElement(w, b))
+		if err != nil || !reflect.DeepEqual(got, b) {
+			t.Errorf("%v: %+v %v", w, got, err)
+		}
+	}
+	if d := listOf(xmpp.El("x", "devices").Add(xmpp.El("x", "device", "id", "0"), xmpp.El("x", "device", "id", "7"))); len(d) != 1 || d[0] != 7 {
+		t.Error(d)
+	}
+}

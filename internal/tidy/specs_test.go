@@ -154,6 +154,7 @@ func byNumber(a, b string) int {
 func dotted(r rune) bool { return r == '.' || r == '-' }
 
 const pinnedLines = `XEP-0012 2.0 Last Activity
+XEP-0004 2.13.1 Data Forms
 XEP-0030 2.5.0 Service Discovery
 XEP-0033 1.2.1 Extended Stanza Addressing
 XEP-0045 1.35.5 Multi-User Chat

@@ -56,14 +56,15 @@ func own(r *relay.Request) error {
 	return nil
 }
 
-// search looks in what the mode keeps.
+// search looks in what the mode keeps. What is on its way to the device as mail
+// is not given once more: Converse.js decrypts both, and the second one fails.
 func (a *archive) search(x *relay.Session, f mam.Find) (offline.Found, error) {
 	var r offline.Found
 	var err error
 	if a.s.Keeps() {
 		r, err = a.s.Store().History(x.User(), offline.Find(f))
 	} else {
-		r, err = a.s.Store().Waiting(x.User(), x.Device(), offline.Find(f))
+		r, err = a.s.Store().Waiting(x.User(), x.Device(), x.Written(), offline.Find(f))
 	}
 	if errors.Is(err, offline.ErrGone) { // XEP-0313 §4.3.2: an id that is not there
 		err = xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)

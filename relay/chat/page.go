@@ -3,6 +3,7 @@
 package chat
 
 import (
+	"cmp"
 	"encoding/json"
 	"html"
 	"strings"
@@ -53,6 +54,7 @@ func (d *desk) index(p *pack) []byte {
 // start begins the client with our settings. Whatever it would ask of others
 // by itself (lists of providers, of rooms, players of media) is off.
 func (d *desk) start(p *pack) []byte {
+	rooms := cmp.Or(d.o.Rooms, "rooms."+d.s.Domain())
 	off := []string{}
 	if !p.secret() {
 		off = append(off, "converse-omemo", "converse-omemo-views")
@@ -65,7 +67,7 @@ func (d *desk) start(p *pack) []byte {
 		"registration_domain":           d.s.Domain(),
 		"domain_placeholder":            d.s.Domain(),
 		"allow_registration":            d.o.Register,
-		"muc_domain":                    d.o.Rooms,
+		"muc_domain":                    rooms,
 		"omemo_default":                 true,
 		"blacklisted_plugins":           off,
 		"discover_connection_methods":   false,
@@ -76,11 +78,19 @@ func (d *desk) start(p *pack) []byte {
 		"autocomplete_providers_url":    "",
 		"xmpp_providers_url":            "",
 		"providers_link":                "",
-		"muc_search_service":            "",
+		"muc_search_service":            rooms, // without one, its form for rooms has no field for the name
 	}, "", "  ")
-	return []byte("converse.initialize({\n  websocket_url: `wss://${location.host}/ws`,\n" +
+	return []byte(private + "converse.initialize({\n  websocket_url: `wss://${location.host}/ws`,\n" +
 		"  bosh_service_url: `https://${location.host}/http-bind`,\n  ..." + string(b) + "\n});\n")
 }
+
+// private mends that Converse.js gets encrypted files by http: when the page
+// and the file are at localhost.
+const private = `if (location.hostname === "localhost") {
+  const get = window.fetch;
+  window.fetch = (what, how) => get(typeof what === "string" ? what.replace(/^http:/, "https:") : what, how);
+}
+`
 
 // licences is for those who get copies of it from us.
 const licences = `What this server gives to your browser for the chat:

@@ -146,7 +146,7 @@ func (r *room) form() *xmpp.Element {
 			choices = append([]string{v}, choices...)
 		}
 		for _, c := range choices {
-			f.Add(xmpp.El(xmpp.NSData, "option").Add(xmpp.El(xmpp.NSData, "value").WithText(c)))
+			f.Add(xmpp.El(xmpp.NSData, "option", "label", c).Add(xmpp.El(xmpp.NSData, "value").WithText(c)))
 		}
 		x.Add(f)
 	}

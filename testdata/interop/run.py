@@ -4,7 +4,7 @@
 Without names it runs all plays. Exit 0 only if all of them passed.
 """
 import logging, os, sys, time
-import archive, devices, lists, sendxmpp, xmppjs
+import archive, converse, devices, lists, sendxmpp, xmppjs
 from profanity_person import Profanity
 from slixmpp_person import Slixmpp
 from sotto_person import Sotto
@@ -33,12 +33,14 @@ def plays():
     yield "stanzajs-poll", xmppjs.poll, xmppjs.options()
     yield "slixmpp-list", lists.slixmpp, lists.options()
     yield "nbxmpp-list", lists.nbxmpp, lists.options()
+    yield "converse-talk", converse.talk, converse.options(resume="8s")
+    yield "converse-group", converse.group, converse.options()
     yield "go-sendxmpp-refused", sendxmpp.refused, {"e2e": "required"}
 
 
 def main():
     logging.basicConfig(level=os.environ.get("LOG", "CRITICAL"))
-    need("tmux", "profanity", "openssl", "go-sendxmpp", "node")
+    need("tmux", "profanity", "openssl", "go-sendxmpp", "node", "chromium")
     binary, wanted = os.path.join(sys.argv[1], "sottod"), sys.argv[2:]
     end, results = time.monotonic() + WHOLE, {}
     for name, script, options in plays():
