@@ -134,6 +134,7 @@ func (e *Errand) Copy(body []byte, from string, to xmpp.JID, devices ...string) 
 	}
 	light, _ := airyMessage(e.Stanza)
 	way := Plan{Mail: devices, Direct: true, Light: light, Urgency: urgency(e.Stanza, light)}
+	way.Light = light || e.Server.hub.resting(to.Local) && e.Server.Muted(to.Local, e.Stanza.To.Bare())
 	return e.Server.mail(e.Stanza, to.Local, way, m, e.page)
 }
 

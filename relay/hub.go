@@ -78,6 +78,19 @@ func (h *hub) drop(x *Session) bool {
 	return found
 }
 
+// resting says whether an account has an inactive client (XEP-0352).
+func (h *hub) resting(user string) bool {
+	for _, x := range h.of(user) {
+		x.mu.Lock()
+		yes := x.inactive
+		x.mu.Unlock()
+		if yes {
+			return true
+		}
+	}
+	return false
+}
+
 func (h *hub) all() []*Session {
 	h.mu.RLock()
 	defer h.mu.RUnlock()

@@ -64,7 +64,6 @@ type Server struct {
 	owed      []func(user string, devices []string, m *offline.Mail, ring bool)
 	stop      []func()
 	questions questions
-
 	published []func(user, node string)
 	commands  []Command
 	parts     []Part
@@ -89,6 +88,8 @@ type Server struct {
 	Roster func(user string) (*xmpp.Element, error)
 	// Admin says whether an account may run the server (XEP-0133).
 	Admin func(user string) bool
+	// Muted says whether user wants to hear nothing of a room (XEP-0492 §2.1).
+	Muted func(user string, room xmpp.JID) bool
 	// InRoster says whether user has j on the list.
 	InRoster func(user string, j xmpp.JID) bool
 	// MaySee says whether watcher may see user's presence (RFC 6121 §3).
@@ -126,6 +127,7 @@ func New(o Options) (*Server, error) {
 		disco: map[Where]*place{OnServer: {}, OnAccount: {}}, http: http.NewServeMux(),
 		Blocks:   func(string, xmpp.JID) bool { return false },
 		Archives: func(string, xmpp.JID) bool { return true },
+		Muted:    func(string, xmpp.JID) bool { return false },
 		InRoster: func(string, xmpp.JID) bool { return false },
 		Admin:    func(string) bool { return false },
 		MaySee:   func(w xmpp.JID, user string) bool { return w.Local == user },

@@ -139,3 +139,43 @@ func TestHeldIsBounded(t *testing.T) {
 		do(fmt.Sprintf("alice/phone first <message id='t%d'/>", i))
 	}
 }
+
+// TestMutedRoomWaits: XEP-0352 §3.2, XEP-0492 §2.1. A room that its member wants
+// to hear nothing of keeps the radio off.
+func TestMutedRoomWaits(t *testing.T) {
+	p := newPlay(t)
+	server := p.addr
+	w, addr := tap(t, server)
+	p.addr = addr
+	for i, line := range []string{
+		"login bob/phone sm",
+		"login alice/a",
+		"alice/a > <presence to='club@rooms.localhost/Alice'><x xmlns='http://jabber.org/protocol/muc'/></presence>",
+		"alice/a < <presence from='club@rooms.localhost/Alice'><x xmlns='http://jabber.org/protocol/muc#user'><status code='201'/></x></presence>",
+		"alice/a > <iq type='set' id='c' to='club@rooms.localhost'><query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query></iq>",
+		"alice/a < <iq type='result' id='c'/>",
+		"bob/phone > <presence/><presence to='club@rooms.localhost/Bob'><x xmlns='http://jabber.org/protocol/muc'/></presence>",
+		"bob/phone < <message from='club@rooms.localhost'><subject/></message>",
+		"bob/phone > <iq type='set' id='b'><pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='urn:xmpp:bookmarks:1'><item id='club@rooms.localhost'><conference xmlns='urn:xmpp:bookmarks:1'><extensions><notify xmlns='urn:xmpp:notification-settings:1'><never/></notify></extensions></conference></item></publish></pubsub></iq>",
+		"bob/phone < <iq type='result' id='b'/>",
+		"bob/phone > <inactive xmlns='urn:xmpp:csi:0'/><iq type='get' id='p' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>",
+		"bob/phone < <iq type='result' id='p'/>",
+		"alice/a > <message to='club@rooms.localhost' type='groupchat' id='g'><body>hello</body></message><iq type='get' id='p' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>",
+		"alice/a < <iq type='result' id='p'/>",
+		"mailbox bob/phone 1",
+		"bob/phone > <active xmlns='urn:xmpp:csi:0'/>",
+		"bob/phone < <message id='g'/>",
+	} {
+		switch p.line = line; i {
+		case 1:
+			p.addr = server
+		case 12:
+			w.take()
+		case 15:
+			if b := w.take(); len(b) > 0 {
+				t.Fatalf("%d bytes came to a phone in the background", len(b))
+			}
+		}
+		p.do(line)
+	}
+}

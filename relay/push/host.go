@@ -3,6 +3,9 @@
 package push
 
 import (
+	"sync"
+	"time"
+
 	"sotto/offline"
 	"sotto/relay"
 	"sotto/relay/push/post"
@@ -176,6 +179,19 @@ func (p *push) labour() {
 		c.count(j, -1)
 		p.results = append(p.results, result{spot: j.spot, reg: j.reg, gone: out.Gone, again: out.Again, ours: out.Ours, after: out.After})
 		p.look()
+	}
+}
+
+// leaveTime is how long the crew may take to go: to sign in at Firebase cannot
+// be broken off, and touches nothing of ours.
+const leaveTime = 2 * time.Second
+
+func (c *crew) leave(work *sync.WaitGroup) {
+	gone := make(chan struct{})
+	go func() { work.Wait(); close(gone) }()
+	select {
+	case <-gone:
+	case <-time.After(leaveTime):
 	}
 }
 

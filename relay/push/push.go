@@ -48,8 +48,9 @@ type push struct {
 	o     Options
 	life  context.Context
 	ended chan struct{}
-	host  xmpp.JID      // of our own service; zero: there is none
-	post  *post.Post    // what it carries wakes with
+	host  xmpp.JID   // of our own service; zero: there is none
+	post  *post.Post // what it carries wakes with
+	mutes *mutes
 	wake  chan struct{} // capacity 1: "look again"
 
 	// loop: only run touches these.
@@ -68,6 +69,7 @@ type push struct {
 
 // Add registers the family.
 func Add(s *relay.Server, o Options) error {
+	m := newMutes(s)
 	if o.Off {
 		return nil
 	}
@@ -78,7 +80,7 @@ func Add(s *relay.Server, o Options) error {
 	life, stop := context.WithCancel(context.Background())
 	p := &push{
 		s: s, o: o, life: life, ended: make(chan struct{}), wake: make(chan struct{}, 1), watches: map[spot]*watch{},
-		limits: map[string]*rate.Limiter{}, known: map[string]bool{}, news: map[spot]*news{},
+		mutes: m, limits: map[string]*rate.Limiter{}, known: map[string]bool{}, news: map[spot]*news{},
 	}
 	if err := p.serve(); err != nil {
 		stop()
@@ -96,7 +98,7 @@ func Add(s *relay.Server, o Options) error {
 	s.OnStop(func() {
 		stop()
 		<-p.ended
-		p.work.Wait()
+		p.crew.leave(&p.work)
 	})
 	go p.run()
 	return nil

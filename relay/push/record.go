@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"sotto/offline"
-	"sotto/xmpp"
 )
 
 // inbox is the mailbox of an account that no device owns, and the key of what
@@ -116,24 +115,4 @@ func (p *push) change(sp spot, by func(string, func(*offline.Records) error) err
 	if err != nil {
 		p.s.Log().Warn("wake not noted", "err", err)
 	}
-}
-
-// muted says whether somebody wants to hear nothing of a room (XEP-0492 §2.1),
-// where bookmarks tell; on-mention is for the device to find out.
-func (p *push) muted(user, room string) bool {
-	if p.s.Shelf.Items == nil {
-		return false
-	}
-	items, err := p.s.Shelf.Items(user, xmpp.NSBookmarks, xmpp.JID{Local: user, Domain: p.s.Domain()})
-	if err != nil {
-		return false
-	}
-	for _, it := range items {
-		if it.Get("id") == room {
-			n := it.Child(xmpp.NSBookmarks, "conference").Child(xmpp.NSBookmarks, "extensions").Child(xmpp.NSNotify, "notify")
-			never := n.Child(xmpp.NSNotify, "never")
-			return never != nil && len(n.Children()) == 1 && never.Get("identity-category") == ""
-		}
-	}
-	return false
 }

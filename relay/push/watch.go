@@ -21,8 +21,8 @@ type spot struct{ user, device string }
 type news struct {
 	first, last uint64
 	at          time.Time
-	ring, plain bool            // there is a call; there is something from no room
-	rooms       map[string]bool // from these rooms
+	ring, plain bool              // there is a call; there is something from no room
+	rooms       map[xmpp.JID]bool // from these rooms
 }
 
 // roomsMax is how many rooms one look tells apart.
@@ -57,9 +57,9 @@ func (n *news) from(who, domain string) {
 		return
 	}
 	if n.rooms == nil {
-		n.rooms = map[string]bool{}
+		n.rooms = map[xmpp.JID]bool{}
 	}
-	n.rooms[j.Bare().String()] = true
+	n.rooms[j.Bare()] = true
 }
 
 // look wakes the loop.
@@ -161,8 +161,8 @@ func (p *push) consider(sp spot, n *news, now time.Time) {
 	heap.Fix(&p.line, w.place)
 }
 
-func (p *push) allMuted(user string, rooms map[string]bool) bool {
-	return !slices.ContainsFunc(slices.Collect(maps.Keys(rooms)), func(r string) bool { return !p.muted(user, r) })
+func (p *push) allMuted(user string, rooms map[xmpp.JID]bool) bool {
+	return !slices.ContainsFunc(slices.Collect(maps.Keys(rooms)), func(r xmpp.JID) bool { return !p.mutes.muted(user, r) })
 }
 
 // patience is when a spot is woken: at once, unless it is connected and should

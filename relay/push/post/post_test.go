@@ -4,6 +4,7 @@ package post
 
 import (
 	"context"
+	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -56,6 +57,17 @@ func TestWebPush(t *testing.T) {
 	}
 	if sizes[0] != sizes[1] {
 		t.Error("the length tells a call:", sizes)
+	}
+}
+
+// TestVector: RFC 8291 §5. What opens our wakes opens the RFC's.
+func TestVector(t *testing.T) {
+	k, err := ecdh.P256().NewPrivateKey(bytesOf("q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94"))
+	must(t, err)
+	b := &browser{k, bytesOf("BTBZMqHH6r4Tts7J_aSIgg")}
+	body := bytesOf("DGv6ra1nlYgDCS1FRnbzlwAAEABBBP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A_yl95bQpu6cVPTpK4Mqgkf1CXztLVBSt2Ks3oZwbuwXPXLWyouBWLVWGNWQexSgSxsj_Qulcy4a-fN")
+	if got := b.open(t, body); got != "When I grow up, I want to be a watermelon" {
+		t.Errorf("%q", got)
 	}
 }
 
