@@ -78,6 +78,7 @@ func (p *play) openFar() {
 		s.open()
 		p.dns.say("xmpp-server", s.domain, s.s2s)
 		p.dns.say("xmpp-server", "rooms."+s.domain, s.s2s)
+		p.dns.say("xmpp-server", "pubsub."+s.domain, s.s2s)
 	}
 }
 

@@ -59,7 +59,7 @@ func (s *stage) certificate() {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	s.must(err)
 	c := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{s.domain, "rooms." + s.domain}, IsCA: true, BasicConstraintsValid: true,
+		SerialNumber: big.NewInt(1), DNSNames: []string{s.domain, "rooms." + s.domain, "pubsub." + s.domain}, IsCA: true, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)

@@ -26,6 +26,8 @@ func Add(s *relay.Server) {
 	s.HandleIQ(xmpp.NSPrivate, "query", p.iq)
 	s.Disco(relay.OnServer, xmpp.NSPrivate)
 	s.Disco(relay.OnAccount, "urn:xmpp:bookmarks-conversion:0", xmpp.NSBookmarks+"#compat", xmpp.NSBookmarks+"#compat-pep")
+	s.Disco(relay.OnAccount, "urn:xmpp:mds:server-assist:0")
+	s.OnStanza(p.assist)
 	s.OnPublish(p.published)
 	s.Part(relay.Part{Out: p.out, In: p.in})
 }
