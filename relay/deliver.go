@@ -57,6 +57,9 @@ func (s *Server) toReceiver(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bo
 	if unknown || s.Blocks(to.Local, x.jid) {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable) // RFC 6121 §8.5.1, XEP-0191 §3.2
 	}
+	if box, err := s.Hold(x, st, to, fleeing); err != nil || box != "" {
+		return s.holdBack(x, st, to, box, err, p)
+	}
 	way := plan(letter{typ: st.Type, full: to.Resource, fleeing: fleeing}, boxes)
 	if way.Refuse {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
@@ -82,6 +85,19 @@ func (s *Server) toReceiver(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bo
 		s.copyReceived(to, offline.Mail{Body: body, Archive: archive, With: x.full}, way, fleeing)
 	}
 	return nil
+}
+
+// Nowhere is where a message goes that is worth nothing later.
+const Nowhere = "nowhere"
+
+// holdBack keeps a message until the receiver wants it; for its sender it is
+// delivered, and nothing tells that it is not.
+func (s *Server) holdBack(x *Session, st *xmpp.Stanza, to xmpp.JID, box string, err error, p *page) error {
+	if err != nil || box == Nowhere {
+		return err
+	}
+	m := &offline.Mail{From: x.full, ID: st.ID, Body: s.stamped(st, x.jid, to, to.Bare(), ""), Token: x.token(p, st, 0)}
+	return s.mail(st, to.Local, Plan{Mail: []string{box}, Light: true}, m, p)
 }
 
 // mail puts a message into the planned mailboxes and wakes their sessions.

@@ -348,3 +348,38 @@ func (x *Session) hasSince(before []offline.Tag) {
 		box.Arrived(t.Token)
 	}
 }
+
+// Accounts that another server made may have keys for SCRAM-SHA-1 only: while
+// there are any, their names are records of nobody.
+const kindWeak, nobody = "weak", ""
+
+// NoteWeak says that an account is one of those.
+func (s *Server) NoteWeak(user string) error {
+	err := s.opt.Store.Update(nobody, func(r *offline.Records) error {
+		r.Put(kindWeak, user, []byte{1})
+		return nil
+	})
+	if err == nil {
+		s.feeble.Add(1)
+	}
+	return err
+}
+
+// findWeak counts them, and forgets those who are none any more.
+func (s *Server) findWeak() {
+	var all []string
+	err := s.opt.Store.View(nobody, func(r *offline.Records) error {
+		r.Each(kindWeak, func(user string, _ []byte) bool { all = append(all, user); return true })
+		return nil
+	})
+	for _, user := range all {
+		if a, bad := s.opt.Store.Account(user); errors.Is(bad, offline.ErrNoAccount) || bad == nil && len(a.SHA256.StoredKey) > 0 {
+			err = errors.Join(err, s.opt.Store.Later(nobody, func(r *offline.Records) error { r.Delete(kindWeak, user); return nil }))
+			continue
+		}
+		s.feeble.Add(1)
+	}
+	if err != nil {
+		s.opt.Log.Error("accounts with old keys", "err", err)
+	}
+}

@@ -90,6 +90,13 @@ type Server struct {
 	Admin func(user string) bool
 	// Muted says whether user wants to hear nothing of a room (XEP-0492 §2.1).
 	Muted func(user string, room xmpp.JID) bool
+	// Hold says where a message waits whose sender the receiver does not know:
+	// in a mailbox that no device reads, or Nowhere; "": it is delivered.
+	Hold func(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bool) (box string, err error)
+	// Shares says whether user and j are in a private group together.
+	Shares func(user string, j xmpp.JID) bool
+	// Tell says something to those who run the server.
+	Tell func(words string)
 	// InRoster says whether user has j on the list.
 	InRoster func(user string, j xmpp.JID) bool
 	// MaySee says whether watcher may see user's presence (RFC 6121 §3).
@@ -130,6 +137,9 @@ func New(o Options) (*Server, error) {
 		Muted:    func(string, xmpp.JID) bool { return false },
 		InRoster: func(string, xmpp.JID) bool { return false },
 		Admin:    func(string) bool { return false },
+		Hold:     func(*Session, *xmpp.Stanza, xmpp.JID, bool) (string, error) { return "", nil },
+		Shares:   func(string, xmpp.JID) bool { return false },
+		Tell:     func(string) {},
 		MaySee:   func(w xmpp.JID, user string) bool { return w.Local == user },
 
 		Watchers: func(string) []xmpp.JID { return nil },
@@ -340,41 +350,6 @@ func (s *Server) streamFeatures() []*xmpp.Element {
 		all = append(all, f()...)
 	}
 	return all
-}
-
-// Accounts that another server made may have keys for SCRAM-SHA-1 only: while
-// there are any, their names are records of nobody.
-const kindWeak, nobody = "weak", ""
-
-// NoteWeak says that an account is one of those.
-func (s *Server) NoteWeak(user string) error {
-	err := s.opt.Store.Update(nobody, func(r *offline.Records) error {
-		r.Put(kindWeak, user, []byte{1})
-		return nil
-	})
-	if err == nil {
-		s.feeble.Add(1)
-	}
-	return err
-}
-
-// findWeak counts them, and forgets those who are none any more.
-func (s *Server) findWeak() {
-	var all []string
-	err := s.opt.Store.View(nobody, func(r *offline.Records) error {
-		r.Each(kindWeak, func(user string, _ []byte) bool { all = append(all, user); return true })
-		return nil
-	})
-	for _, user := range all {
-		if a, bad := s.opt.Store.Account(user); errors.Is(bad, offline.ErrNoAccount) || bad == nil && len(a.SHA256.StoredKey) > 0 {
-			err = errors.Join(err, s.opt.Store.Later(nobody, func(r *offline.Records) error { r.Delete(kindWeak, user); return nil }))
-			continue
-		}
-		s.feeble.Add(1)
-	}
-	if err != nil {
-		s.opt.Log.Error("accounts with old keys", "err", err)
-	}
 }
 
 // weak says whether SCRAM-SHA-256 does not work for an account. While there are

@@ -18,6 +18,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"sotto/relay"
+	"sotto/relay/budget"
 	"sotto/relay/upload"
 )
 
@@ -41,6 +42,7 @@ type Config struct {
 	KeepMail  string   `toml:"keep_mail" doc:"How long an undelivered message waits, as 720h. Then the sender is told and it is deleted."`
 	Resume    string   `toml:"resume" doc:"How long a client that lost its connection may resume its session."`
 	Words     int      `toml:"stranger_words" doc:"How many messages in a row somebody may write to people who do not know him; then one a second. 0: no limit."`
+	Hold      string   `toml:"hold" doc:"Whose first message waits until its receiver writes to him, adds or accepts him. others: that of people of other servers whom the receiver does not know. all: of people here, too. none: nobody's."`
 	Rooms     string   `toml:"rooms" doc:"Domain of group chats. Empty: rooms. and the domain."`
 	RoomPast  int      `toml:"room_history" doc:"How many messages a new room shows to who enters; they are kept in memory only. Members of private groups need none: what they missed waits for them."`
 	Pubsub    string   `toml:"pubsub" doc:"Domain of nodes to publish to and subscribe to (XEP-0060). Empty: pubsub. and the domain."`
@@ -71,7 +73,7 @@ type Config struct {
 func defaults() Config {
 	return Config{
 		Domain: "localhost", Data: "data", Listen: []string{"127.0.0.1:5222"}, ListenTLS: []string{"127.0.0.1:5223"},
-		E2E: "required", Invites: "operator", Mode: "forget", History: "0s", KeepMail: "720h", Resume: "10m", Words: 60,
+		E2E: "required", Invites: "operator", Mode: "forget", History: "0s", KeepMail: "720h", Resume: "10m", Words: 60, Hold: "others",
 		KeepFiles: "720h", FileMax: 100, FileQuota: 1024, Push: true,
 		S2S: "off", ListenS2S: []string{":5269"}, S2SCerts: "required", S2SWait: "24h",
 		Strangers: 4096, PerSource: 256, LoginTime: "30s", Trusted: []string{"127.0.0.0/8", "::1/128"}, LogLevel: "info",
@@ -112,6 +114,9 @@ func (c *Config) check() error {
 	}
 	if d, err := time.ParseDuration(c.History); err != nil || d < 0 {
 		return fmt.Errorf("keep_history is %q; write a time like 8760h, or 0s for ever", c.History)
+	}
+	if c.Hold != "others" && c.Hold != "all" && c.Hold != "none" {
+		return fmt.Errorf("hold is %q; take others, all or none", c.Hold)
 	}
 	if c.Invites != "operator" && c.Invites != "people" && c.Invites != "no" {
 		return fmt.Errorf("invites is %q; take operator, people or no", c.Invites)
@@ -182,6 +187,11 @@ func (c *Config) chatFile() string {
 func (c *Config) files() upload.Options {
 	keep, _ := time.ParseDuration(c.KeepFiles)
 	return upload.Options{Keep: keep, Max: c.FileMax << 20, Quota: c.FileQuota << 20}
+}
+
+// strangers are checked already.
+func (c *Config) strangers() budget.Options {
+	return budget.Options{Burst: c.Words, Hold: map[string]budget.Hold{"others": budget.Others, "all": budget.Everybody}[c.Hold]}
 }
 
 // limits are checked already.

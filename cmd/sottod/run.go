@@ -20,7 +20,6 @@ import (
 	"sotto/relay"
 	"sotto/relay/account"
 	"sotto/relay/all"
-	"sotto/relay/budget"
 	"sotto/relay/chat"
 	"sotto/relay/info"
 	"sotto/relay/muc"
@@ -97,7 +96,7 @@ func (s *server) build() error {
 		return err
 	}
 	return all.Add(s.relay, all.Options{
-		Push: wakes, Door: door, Budget: budget.Options{Burst: s.conf.Words}, Rooms: muc.Options{Domain: s.conf.Rooms, History: s.conf.RoomPast},
+		Push: wakes, Door: door, Budget: s.conf.strangers(), Rooms: muc.Options{Domain: s.conf.Rooms, History: s.conf.RoomPast},
 		Pubsub: pubsub.Options{Domain: s.conf.Pubsub},
 		Upload: s.conf.files(), Info: info.Options{Contact: s.conf.Contact, Status: s.conf.Outage},
 		Stop: func(again bool) {

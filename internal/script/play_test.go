@@ -14,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"sotto/relay/account"
 	"sotto/relay/admin"
+	"sotto/relay/budget"
 	"sotto/xmpp"
 	"sotto/xmpp/dial"
 )
@@ -129,6 +131,18 @@ func (p *play) do(line string) {
 		p.knock(f[1], f[2], f[3], f[4])
 	case "reports": // so many wait for the operator; the last one has these words
 		p.reports(f[1], f[2:])
+	case "hold": // the first messages of all, or of people of other servers
+		p.close()
+		p.strangers.Hold = map[string]budget.Hold{"all": budget.Everybody, "others": budget.Others}[f[1]]
+		p.open()
+	case "held": // so many strangers' messages wait for an account
+		for end := time.Now().Add(patience); strconv.Itoa(p.store.Mailbox(f[1], "held").Len()) != f[2]; time.Sleep(2 * time.Millisecond) {
+			if time.Now().After(end) {
+				p.fail("%d wait", p.store.Mailbox(f[1], "held").Len())
+			}
+		}
+	case "account": // made by the operator; its password is the word
+		p.must(account.Create(p.store, f[1], "password"))
 	case "admin": // may run the server from a client
 		p.must(admin.Set(p.store, f[1], true))
 	case "silent": // what came last has none of these words in it

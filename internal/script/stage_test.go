@@ -20,6 +20,7 @@ import (
 	"sotto/relay"
 	"sotto/relay/account"
 	"sotto/relay/all"
+	"sotto/relay/budget"
 	"sotto/relay/info"
 	"sotto/relay/link"
 	"sotto/relay/push"
@@ -37,8 +38,9 @@ type stage struct {
 	mailMax int  // of a mailbox; 0: the default
 	push    push.Options
 
-	link link.Options // how it talks with other servers
-	s2s  string       // where they find it
+	strangers budget.Options
+	link      link.Options // how it talks with other servers
+	s2s       string       // where they find it
 
 	store *offline.Store
 	relay *relay.Server
@@ -84,7 +86,7 @@ func (s *stage) open() {
 	o.Door = door.Door()
 	s.relay, err = relay.New(o)
 	s.must(err)
-	s.must(all.Add(s.relay, all.Options{Door: door, Link: s.link, Push: s.push, Info: info.Options{
+	s.must(all.Add(s.relay, all.Options{Door: door, Budget: s.strangers, Link: s.link, Push: s.push, Info: info.Options{
 		Contact: []string{"mailto:operator@localhost"}, Status: []string{"https://status.localhost/chat.json"}}}))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	s.must(err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"sotto/offline"
 	"sotto/relay"
@@ -30,6 +31,11 @@ type admin struct {
 
 	motd, welcome atomic.Pointer[notice] // nil: none
 
+	told struct { // what admins heard of by themselves
+		sync.Mutex
+		at   time.Time
+		left int
+	}
 	mu    sync.Mutex // over changes of notices and of the list of admins, and
 	stops func()     // takes a stop back that was ordered; nil: none was
 }
@@ -47,6 +53,7 @@ func Add(s *relay.Server, o Options) {
 		a.stop()
 	}
 	s.Admin = func(user string) bool { return Is(s.Store(), user) }
+	s.Tell = a.tell
 	s.OnPresence(a.presence)
 	s.OnCreate(a.created)
 }

@@ -179,6 +179,35 @@ func (a *admin) announce(words string) {
 	}
 }
 
+// tellEvery is how often admins hear of something that they did not ask for.
+const tellEvery = 10 * time.Minute
+
+// tell says something to all admins; what comes too often is counted only.
+func (a *admin) tell(words string) {
+	a.told.Lock()
+	now := a.s.Now()
+	soon := now.Sub(a.told.at) < tellEvery
+	if soon {
+		a.told.left++
+	} else {
+		if a.told.left > 0 {
+			words += " (" + strconv.Itoa(a.told.left) + " more since the last time)"
+		}
+		a.told.at, a.told.left = now, 0
+	}
+	a.told.Unlock()
+	if soon {
+		return
+	}
+	all, err := All(a.s.Store())
+	if err != nil {
+		a.s.Log().Error("admins", "err", err)
+	}
+	for _, user := range all {
+		a.say(user, words)
+	}
+}
+
 // say sends the service's words to all devices of an account.
 func (a *admin) say(user, words string) {
 	el := xmpp.El(xmpp.NSClient, "message", "from", a.s.Domain(), "to", user+"@"+a.s.Domain(), "id", relay.NewID()).

@@ -143,6 +143,7 @@ func (b *block) block(r *relay.Request) (*xmpp.Element, error) {
 	})
 	if err == nil {
 		b.push(r)
+		b.toOperator(r)
 	}
 	return nil, err
 }

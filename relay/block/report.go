@@ -65,6 +65,16 @@ func (b *block) report(rec *offline.Records, el *xmpp.Element) {
 	}
 }
 
+// toOperator tells those who run the server of new reports.
+func (b *block) toOperator(r *relay.Request) {
+	for _, item := range r.Payload.Children() {
+		if k, ok := readReport(item); ok {
+			_, why, _ := strings.Cut(k.Reason, "reporting:")
+			b.s.Tell(r.From.Bare().String() + " reports " + k.About + ": " + cmp.Or(why, k.Reason) + " (sottod reports lists all)")
+		}
+	}
+}
+
 func readReport(item *xmpp.Element) (r Report, ok bool) {
 	el := item.Child(xmpp.NSReport, "report")
 	j, err := xmpp.ParseJID(item.Get("jid"))

@@ -14,7 +14,8 @@ import (
 
 // Options are how much a stranger may say.
 type Options struct {
-	Burst int // messages in a row, then one a second; 0: no limit
+	Burst int  // messages in a row, then one a second; 0: no limit
+	Hold  Hold // whose first message waits until it is wanted
 }
 
 // Requests to be a contact: a few, then one in an hour.
@@ -27,10 +28,11 @@ type budget struct {
 	s *relay.Server
 	o Options
 
-	mu    sync.Mutex
-	words map[string]*rate.Limiter // by account: messages to strangers
-	asks  map[string]*rate.Limiter // by account: requests
-	met   map[pair]bool            // who has written to whom, or is known to
+	mu     sync.Mutex
+	words  map[string]*rate.Limiter // by account: messages to strangers
+	asks   map[string]*rate.Limiter // by account: requests
+	people map[string]*rate.Limiter // by account, or server: people who were written to for the first time
+	met    map[pair]bool            // who has written to whom, or is known to
 }
 
 // pair is one direction: from has written to to.
@@ -44,11 +46,15 @@ const (
 
 // Add registers the family.
 func Add(s *relay.Server, o Options) {
-	if o.Burst <= 0 {
-		return
+	b := &budget{s: s, o: o, words: map[string]*rate.Limiter{}, asks: map[string]*rate.Limiter{},
+		people: map[string]*rate.Limiter{}, met: map[pair]bool{}}
+	if o.Hold != Nobody {
+		s.OnStanza(b.turnsTo)
+		s.Hold = b.hold
 	}
-	b := &budget{s: s, o: o, words: map[string]*rate.Limiter{}, asks: map[string]*rate.Limiter{}, met: map[pair]bool{}}
-	s.OnStanza(b.stanza)
+	if o.Burst > 0 {
+		s.OnStanza(b.stanza)
+	}
 }
 
 // stanza looks at what a session sends to somebody else here.

@@ -65,6 +65,7 @@ func Add(s *relay.Server, o Options) error {
 	s.OnGone(v.left)
 	s.OnDeparted(func(x *relay.Session) { v.leaveAll(x.JID(), nil) })
 	s.OnDelete(v.deleted)
+	s.Shares = v.shares
 	v.seatAgain()
 	return nil
 }
@@ -246,6 +247,22 @@ func (v *service) deleted(user string) {
 			return nil
 		})
 	}
+}
+
+// shares says whether two are members of one private group, to which the first
+// has come by himself: else anybody could make it so.
+func (v *service) shares(user string, j xmpp.JID) (yes bool) {
+	who := xmpp.JID{Local: user, Domain: v.s.Domain()}
+	for name, rank := range v.roomsOf(user) {
+		if rank < member || yes {
+			continue
+		}
+		_ = v.with(name, func(r *room) error {
+			yes = r.owes() && r.rankOf(who) >= member && r.ranks[who].Owed && r.rankOf(j) >= member
+			return nil
+		})
+	}
+	return yes
 }
 
 // sitsIn lists the rooms that a session is in.
