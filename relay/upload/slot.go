@@ -76,8 +76,9 @@ func Add(s *relay.Server, o Options) {
 	u := &upload{s: s, opt: o, files: files, slots: map[string]*slot{}, open: map[string]int{}}
 	s.HandleIQ(NS, "request", u.request)
 	s.Identity(relay.OnServer, "store", "file", "HTTP File Upload")
-	s.Disco(relay.OnServer, NS, NSPurpose+"#message", NSPurpose+"#profile", NSPurpose+"#ephemeral")
+	s.Disco(relay.OnServer, features...)
 	s.DiscoForm(relay.OnServer, form(o.Max))
+	s.Host("upload."+s.Domain(), "Files", u.visit)
 	s.OnDelete(u.forget)
 	s.HandleHTTP("/upload/", u.serve)
 	s.Store().Chore(func(time.Time) { u.sweep() })
@@ -104,19 +105,24 @@ func form(size int64) *xmpp.Element {
 		field("FORM_TYPE", "hidden", NS), field("max-file-size", "", strconv.FormatInt(size, 10)))
 }
 
-// request gives a slot (XEP-0363 §"Requesting a slot").
+// request gives a slot at the domain itself.
 func (u *upload) request(r *relay.Request) (*xmpp.Element, error) {
-	if r.Type != "get" {
-		return nil, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest)
-	}
 	if !r.To.IsZero() && !r.ToServer() {
 		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
-	h, quota, err := u.head(r.Payload)
+	return u.answer(r.From, r.Type, r.Payload)
+}
+
+// answer gives a slot (XEP-0363 §"Requesting a slot").
+func (u *upload) answer(from xmpp.JID, typ string, q *xmpp.Element) (*xmpp.Element, error) {
+	if typ != "get" {
+		return nil, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest)
+	}
+	h, quota, err := u.head(q)
 	if err != nil {
 		return nil, err
 	}
-	h.Owner = r.From.Local
+	h.Owner = from.Local
 	put, s, err := u.reserve(h, quota)
 	if err != nil {
 		return nil, err

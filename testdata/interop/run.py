@@ -35,6 +35,7 @@ def plays():
     yield "nbxmpp-list", lists.nbxmpp, lists.options()
     yield "converse-talk", converse.talk, converse.options(resume="8s")
     yield "converse-group", converse.group, converse.options()
+    yield "go-sendxmpp-list", sendxmpp.all_else, lists.options()
     yield "go-sendxmpp-refused", sendxmpp.refused, {"e2e": "required"}
 
 

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """go-sendxmpp, which does not know OMEMO: taken where readable text is, refused elsewhere."""
-import asyncio, os
+import asyncio, os, ssl, urllib.request
+from slixmpp import JID
 from slixmpp_person import Slixmpp
 from stage import until
 
 TRUNK, KITE, GULL = "the key is under the trunk", "the kite flew off", "a gull took the bread"
 
 
-def start(stage, *options, direct=False, trust=True):
-    """One go-sendxmpp of alice's that writes to bob."""
+def start(stage, *options, direct=False, trust=True, to="bob@localhost"):
+    """One go-sendxmpp of alice's that writes to bob, or to a room."""
     server = stage.server
     env = {"PATH": os.environ["PATH"], "HOME": stage.room("go-sendxmpp")}
     if trust:
@@ -16,11 +17,11 @@ def start(stage, *options, direct=False, trust=True):
     at = "localhost:%d" % (server.tls_port if direct else server.port)
     return asyncio.create_subprocess_exec(
         "go-sendxmpp", "-u", "alice@localhost", "-p", server.password("alice"), "-j", at, *(["-t"] if direct else []), *options,
-        "bob@localhost", env=env, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+        to, env=env, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
 
 
-async def send(stage, text, **how):
-    p = await start(stage, **how)
+async def send(stage, text, *options, **how):
+    p = await start(stage, *options, **how)
     out, _ = await asyncio.wait_for(p.communicate(text.encode()), 20)
     return p.returncode, out.decode().strip()
 
@@ -68,3 +69,52 @@ async def refused(stage):
     await hearing
     stage.server.stop()
     stage.say("sottod check: " + stage.server.forgotten([TRUNK]))
+
+
+def fine(code, out):
+    """This release dies of a ping (XEP-0199), as of every question that is not a <query/>, which any server may ask; what it did until then counts."""
+    if code != 0 and "main.rcvStanzas" not in out:
+        raise AssertionError("go-sendxmpp: exit %d: %s" % (code, out))
+
+
+async def all_else(stage):
+    """What else it has: rooms, files, listening, a key of OpenPGP on its shelf. It has no roster, receipts, copies, resumption or archive."""
+    bob = Slixmpp(stage, "bob")
+    await bob.on()
+    c, room = bob.connection, "shed@rooms.localhost"
+    for p in ("xep_0045", "xep_0060", "xep_0066"):
+        c.register_plugin(p)
+    await c["xep_0045"].join_muc_wait(JID(room), "Bob", maxstanzas=0)
+    form = await c["xep_0045"].get_room_config(room)
+    form["type"] = "submit"
+    await c["xep_0045"].set_room_config(room, form)
+    code, out = await send(stage, TRUNK, "-c", "-a", "Alice", to=room)
+    fine(code, out)
+    stage.say("bob read in the room (%s)" % await bob.read("shed", TRUNK))
+    path = os.path.join(stage.room("files"), "kite.txt")
+    with open(path, "w") as f:
+        f.write(KITE)
+    code, out = await send(stage, "", "-h", path)
+    if code != 0:
+        raise AssertionError("go-sendxmpp: exit %d: %s" % (code, out))
+    url = (await until("bob has the link", lambda: [h[0] for h in bob.had if h[0].startswith("https://")]))[0]
+    got = await asyncio.to_thread(lambda: urllib.request.urlopen(url, context=ssl.create_default_context(cafile=stage.server.ca)).read())
+    if got.decode() != KITE:
+        raise AssertionError("another file: %r" % got)
+    stage.say("it uploaded a file, bob has it")
+    p = await start(stage, "-l")
+    stage.exits.callback(lambda: p.returncode is None and p.kill())
+    c.send_message("alice@localhost", GULL, mtype="chat")  # it waits until go-sendxmpp is there
+    out, _ = await asyncio.wait_for(p.communicate(), 20)
+    if GULL not in out.decode():
+        raise AssertionError("it heard nothing: " + out.decode())
+    fine(p.returncode, out.decode())
+    stage.say("it listened: " + out.decode().split("\n")[0])
+    code, out = await send(stage, "", "--ox-genprivkey-x25519", "--ox-passphrase", "boat")
+    items = await c["xep_0060"].get_items(JID("alice@localhost"), "urn:xmpp:openpgp:0:public-keys")
+    if code != 0 or "pubkey-metadata" not in str(items):
+        raise AssertionError("no key: %d %s %s" % (code, out, items))
+    stage.say("it published a key (XEP-0373), bob found it")
+    await bob.off()
+    stage.server.stop()
+    stage.say("sottod check: " + stage.server.forgotten([TRUNK, GULL]))
