@@ -135,10 +135,10 @@ func (s *stream) handle(st *xmpp.Stanza) error {
 	case st.To.Domain != s.peer.Us:
 		return &xmpp.StreamError{Cond: xmpp.StreamHostUnknown}
 	}
-	if st.Kind == xmpp.KindIQ && (st.Type == "result" || st.Type == "error") && st.To == st.To.Host() && s.l.ponged(s.peer, st.ID) {
-		return nil
+	if st.Kind == xmpp.KindIQ && (st.Type == "result" || st.Type == "error") && st.To == st.To.Host() {
+		s.l.ponged(s.peer, st.ID)
 	}
-	s.in.Take(st)
+	s.in.Take(st) // that is counted, too: else no <a/> would ever cover what comes behind it (XEP-0198 §4)
 	return nil
 }
 
@@ -187,23 +187,25 @@ func (s *stream) say(b []byte) {
 
 // ponged takes the answer to a ping, which may come on another stream than it
 // was sent on.
-func (l *links) ponged(p *peer.Stream, id string) bool {
+func (l *links) ponged(p *peer.Stream, id string) {
 	l.mu.Lock()
 	r := l.roads[pair{p.Us, p.Them}]
 	l.mu.Unlock()
 	if r == nil || id == "" {
-		return false
+		return
 	}
 	r.mu.Lock()
 	s := r.stream
 	r.mu.Unlock()
 	if s == nil {
-		return false
+		return
 	}
 	s.mu.Lock()
 	mine, covers := s.ping == id, s.covers
 	s.mu.Unlock()
-	return mine && s.acked(covers, false) == nil
+	if mine {
+		_ = s.acked(covers, false) // covers is what we have sent
+	}
 }
 
 // acked takes what the other server has off the mailbox (XEP-0198 §4).
