@@ -64,14 +64,19 @@ func (r *result) judge(no *xmpp.StanzaError) {
 	}
 }
 
+// words stand where the text of a message would: services for iOS take a wake
+// without any for one that need not be shown, and let it wait for hours.
+const words = "New message"
+
 // publish is XEP-0357 §7. Of what the summary may say there is only that
-// something waits: the count is always one.
+// something waits: the count is always one, and the words are the same.
 func publish(g *reg) *xmpp.Element {
 	form := func(typ string) *xmpp.Element {
 		x := xmpp.El(xmpp.NSData, "x", "type", "submit")
 		return x.Add(xmpp.El(xmpp.NSData, "field", "var", "FORM_TYPE", "type", "hidden").Add(value(typ)))
 	}
-	sum := form(xmpp.NSPushSummary).Add(xmpp.El(xmpp.NSData, "field", "var", "message-count").Add(value("1")))
+	sum := form(xmpp.NSPushSummary).Add(xmpp.El(xmpp.NSData, "field", "var", "message-count").Add(value("1")),
+		xmpp.El(xmpp.NSData, "field", "var", "last-message-body").Add(value(words)))
 	pub := xmpp.El(xmpp.NSPubsub, "publish")
 	if g.Node != "" {
 		pub.Set("node", g.Node)
