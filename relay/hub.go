@@ -234,22 +234,16 @@ func (s *Server) tellOwed(user string, devices []string, m *offline.Mail, u Urge
 // OnStop adds what ends with the server; it returns when it has ended.
 func (s *Server) OnStop(f func()) { s.stop = append(s.stop, f) }
 
-// Reached says whether the device has a socket now; "" is whoever may read the
-// inbox.
-func (s *Server) Reached(user, device string) bool {
-	for _, x := range s.hub.of(user) {
-		x.mu.Lock()
-		yes := x.conn != nil && (x.device == device || device == inbox && x.presence != nil && x.prio >= 0)
-		x.mu.Unlock()
-		if yes {
-			return true
-		}
-	}
-	return false
-}
+// OnNudge adds a hook for what wants somebody's attention and is no mail: a
+// request to be a contact.
+func (s *Server) OnNudge(f func(user string)) { s.nudged = append(s.nudged, f) }
 
-// Firm says whether the device is owed messages while it is away.
-func (x *Session) Firm() bool { return x.firm }
+// Nudge tells of it.
+func (s *Server) Nudge(user string) {
+	for _, f := range s.nudged {
+		f(user)
+	}
+}
 
 // The server's own questions that are open, and how long each is.
 const (

@@ -263,3 +263,20 @@ func (s *Server) Owe(user string, el *xmpp.Element, token uint64) error {
 	s.wakeDevices(user, way)
 	return nil
 }
+
+// Reached says whether the device has a socket now; "" is whoever may read the
+// inbox.
+func (s *Server) Reached(user, device string) bool {
+	for _, x := range s.hub.of(user) {
+		x.mu.Lock()
+		yes := x.conn != nil && (x.device == device || device == inbox && x.presence != nil && x.prio >= 0)
+		x.mu.Unlock()
+		if yes {
+			return true
+		}
+	}
+	return false
+}
+
+// Firm says whether the device is owed messages while it is away.
+func (x *Session) Firm() bool { return x.firm }

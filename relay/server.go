@@ -62,6 +62,7 @@ type Server struct {
 	http     *http.ServeMux
 
 	owed      []func(user string, devices []string, m *offline.Mail, ring bool)
+	nudged    []func(user string)
 	stop      []func()
 	questions questions
 	published []func(user, node string)

@@ -62,6 +62,7 @@ type push struct {
 	mu      sync.Mutex
 	known   map[string]bool // accounts that may have registrations
 	news    map[spot]*news
+	nudges  map[string]bool // accounts
 	results []result
 	crew    crew
 	work    sync.WaitGroup
@@ -80,7 +81,7 @@ func Add(s *relay.Server, o Options) error {
 	life, stop := context.WithCancel(context.Background())
 	p := &push{
 		s: s, o: o, life: life, ended: make(chan struct{}), wake: make(chan struct{}, 1), watches: map[spot]*watch{},
-		mutes: m, limits: map[string]*rate.Limiter{}, known: map[string]bool{}, news: map[spot]*news{},
+		mutes: m, limits: map[string]*rate.Limiter{}, known: map[string]bool{}, news: map[spot]*news{}, nudges: map[string]bool{},
 	}
 	if err := p.serve(); err != nil {
 		stop()
@@ -94,6 +95,7 @@ func Add(s *relay.Server, o Options) error {
 	s.HandleIQ(xmpp.NSPush, "disable", p.disable)
 	s.Disco(relay.OnAccount, xmpp.NSPush)
 	s.OnOwed(p.owed)
+	s.OnNudge(p.nudged)
 	s.OnDelete(p.deleted)
 	s.OnStop(func() {
 		stop()

@@ -127,14 +127,17 @@ func (p *push) run() {
 // take handles what came since the last turn.
 func (p *push) take(now time.Time) {
 	p.mu.Lock()
-	fresh, results := p.news, p.results
-	p.news, p.results = map[spot]*news{}, nil
+	fresh, results, nudges := p.news, p.results, p.nudges
+	p.news, p.results, p.nudges = map[spot]*news{}, nil, map[string]bool{}
 	p.mu.Unlock()
 	for i := range results {
 		p.heard(&results[i], now)
 	}
 	for sp, n := range fresh {
 		p.consider(sp, n, now)
+	}
+	for user := range nudges {
+		p.nudge(user, now)
 	}
 }
 
@@ -209,17 +212,21 @@ func (p *push) check(w *watch, now time.Time) {
 		p.forget(w)
 		return
 	}
-	l := p.limits[w.user]
-	if l == nil {
-		l = rate.NewLimiter(rate.Every(each), burst)
-		p.limits[w.user] = l
-	}
-	if !l.AllowN(now, 1) {
+	if !p.limit(w.user).AllowN(now, 1) {
 		w.due = now.Add(each)
 		heap.Fix(&p.line, w.place)
 		return
 	}
 	p.wakeUp(w, regs, now)
+}
+
+func (p *push) limit(user string) *rate.Limiter {
+	l := p.limits[user]
+	if l == nil {
+		l = rate.NewLimiter(rate.Every(each), burst)
+		p.limits[user] = l
+	}
+	return l
 }
 
 // wakeUp sends the wakes and puts the watch where it is due again.
@@ -303,34 +310,4 @@ func (p *push) resume(sp spot, now time.Time) {
 	}
 	p.watches[sp] = w
 	heap.Push(&p.line, w)
-}
-
-// A line is the watches by when they are due.
-type line []*watch
-
-// Len implements heap.Interface.
-func (l line) Len() int { return len(l) }
-
-// Less implements heap.Interface.
-func (l line) Less(i, j int) bool { return l[i].due.Before(l[j].due) }
-
-// Swap implements heap.Interface.
-func (l line) Swap(i, j int) {
-	l[i], l[j] = l[j], l[i]
-	l[i].place, l[j].place = i, j
-}
-
-// Push implements heap.Interface.
-func (l *line) Push(x any) {
-	w := x.(*watch)
-	w.place = len(*l)
-	*l = append(*l, w)
-}
-
-// Pop implements heap.Interface.
-func (l *line) Pop() any {
-	old := *l
-	w := old[len(old)-1]
-	*l = old[:len(old)-1]
-	return w
 }

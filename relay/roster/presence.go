@@ -100,6 +100,9 @@ func (r *roster) deliver(el *xmpp.Element) {
 			}
 		}
 	}
+	if e.pass && typ == "subscribe" {
+		r.s.Nudge(to.Local)
+	}
 	push()
 	switch e.reply {
 	case "subscribed":
