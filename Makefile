@@ -56,6 +56,7 @@ PYTHON         = .tools/venv/bin/python
 interop: build .tools/venv/ready .tools/node/ready .tools/chat.zip ## strangers' clients and sotto talk through a server that is killed
 	$(PYTHON) -W ignore testdata/interop/run.py bin
 	$(GO) test -count=1 -tags interop -run TestExpat ./xmpp
+	$(GO) test -count=1 -tags interop -run TestPeers ./internal/script
 ifeq ($(SOTTO_ORACLES),)
 	@echo "interop: SOTTO_ORACLES is not set: python oldmemo and twomemo did not meet crypto live, only their recorded talks do (make test)"
 else

@@ -15,6 +15,15 @@ import (
 	"sotto/relay/link"
 )
 
+// dials says whether somebody listens there.
+func dials(addr string) bool {
+	c, err := net.Dial("tcp", addr)
+	if err == nil {
+		c.Close()
+	}
+	return err == nil
+}
+
 // crash is as a kill -9: what is on disk at this moment is all there is.
 func (s *stage) crash() {
 	for n := range 32 { // the commits that are on their way, in every shard
@@ -42,6 +51,10 @@ func (p *play) links(f []string) {
 		p.openFar()
 	case f[0] == "waits": // so many stanzas for far.test
 		p.waits(f[1])
+	case f[1] == "close" && p.other != nil:
+		p.other.close()
+	case f[1] == "open" && p.other != nil:
+		p.other.open()
 	case f[1] == "close":
 		p.far.close()
 	case f[1] == "open":
@@ -68,9 +81,7 @@ func (p *play) openFar() {
 	}
 	roots := x509.NewCertPool()
 	for _, s := range []*stage{p.stage, p.far} {
-		c, err := x509.ParseCertificate(s.cert.Certificate[0])
-		p.must(err)
-		roots.AddCert(c)
+		roots.AddCert(s.ca)
 	}
 	for _, s := range []*stage{p.stage, p.far} {
 		s.close()
@@ -84,7 +95,7 @@ func (p *play) openFar() {
 
 func (p *play) waits(count string) {
 	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
-		got := strconv.Itoa(p.store.Mailbox("link localhost far.test", "").Len())
+		got := strconv.Itoa(p.store.Mailbox("link "+p.domain+" "+p.far.domain, "").Len())
 		if got == count {
 			return
 		}

@@ -3,7 +3,9 @@
 package script
 
 import (
+	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -16,16 +18,24 @@ import (
 type nameServer struct {
 	net.PacketConn
 	mu    sync.Mutex
-	ports map[string]uint16 // by service and domain, as _xmpp-server._tcp.far.test.
-	mute  bool              // it is not well
+	ports map[string]place // by service and domain, as _xmpp-server._tcp.far.test.
+	mute  bool             // it is not well
 }
 
-func newNames(t *testing.T) *nameServer {
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+// A place is a port and the last number of an address 127.0.0.x.
+type place struct {
+	port uint16
+	host byte
+}
+
+func newNames(t *testing.T) *nameServer { return newNamesAt(t, "127.0.0.1:0") }
+
+func newNamesAt(t *testing.T, addr string) *nameServer {
+	pc, err := net.ListenPacket("udp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &nameServer{PacketConn: pc, ports: map[string]uint16{}}
+	n := &nameServer{PacketConn: pc, ports: map[string]place{}}
 	t.Cleanup(func() { pc.Close() })
 	go n.serve()
 	return n
@@ -33,13 +43,9 @@ func newNames(t *testing.T) *nameServer {
 
 // say publishes where a domain is served.
 func (n *nameServer) say(service, domain string, addr string) {
-	_, port, _ := net.SplitHostPort(addr)
-	p, err := net.LookupPort("tcp", port)
-	if err != nil {
-		panic(err)
-	}
+	a := netip.MustParseAddrPort(addr)
 	n.mu.Lock()
-	n.ports["_"+service+"._tcp."+domain+"."] = uint16(p)
+	n.ports["_"+service+"._tcp."+domain+"."] = place{a.Port(), a.Addr().As4()[3]}
 	n.mu.Unlock()
 }
 
@@ -74,19 +80,21 @@ func (n *nameServer) answer(m *dnsmessage.Message) {
 	m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
 	head := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: dnsmessage.ClassINET, TTL: 1}
 	name := strings.ToLower(q.Name.String())
-	port, ok := n.ports[name]
+	at, ok := n.ports[name]
+	var host byte
+	_, err := fmt.Sscanf(name, "host%d.play.example.", &host)
 	switch {
 	case n.mute:
 		m.RCode = dnsmessage.RCodeServerFailure
 	case ok && q.Type == dnsmessage.TypeSRV:
-		target := dnsmessage.MustNewName("host.play.test.")
-		if port == 0 {
+		target := dnsmessage.MustNewName(fmt.Sprintf("host%d.play.example.", at.host))
+		if at.port == 0 {
 			target = dnsmessage.MustNewName(".")
 		}
-		m.Answers = append(m.Answers, dnsmessage.Resource{Header: head, Body: &dnsmessage.SRVResource{Target: target, Port: port}})
-	case name == "host.play.test." && q.Type == dnsmessage.TypeA:
-		m.Answers = append(m.Answers, dnsmessage.Resource{Header: head, Body: &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}}})
-	case name == "host.play.test.":
+		m.Answers = append(m.Answers, dnsmessage.Resource{Header: head, Body: &dnsmessage.SRVResource{Target: target, Port: at.port}})
+	case err == nil && q.Type == dnsmessage.TypeA:
+		m.Answers = append(m.Answers, dnsmessage.Resource{Header: head, Body: &dnsmessage.AResource{A: [4]byte{127, 0, 0, host}}})
+	case err == nil: // no other kind of address
 	default:
 		m.RCode = dnsmessage.RCodeNameError
 	}

@@ -48,6 +48,10 @@ type play struct {
 	swapped map[int]int       // descriptors of a disk that is not well
 	far     *stage            // another server, of the domain far.test
 	dns     *nameServer
+	other   interface { // it is a server of others
+		open()
+		close()
+	}
 }
 
 func TestPlays(t *testing.T) {

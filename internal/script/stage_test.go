@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"log/slog"
 	"math/big"
 	"net"
@@ -32,6 +33,7 @@ type stage struct {
 	domain  string
 	dir     string
 	cert    tls.Certificate
+	ca      *x509.Certificate
 	roots   *x509.CertPool
 	opt     relay.Options
 	closed  bool // an account needs an invitation
@@ -57,20 +59,28 @@ func newStageOf(t *testing.T, domain string) *stage {
 	return s
 }
 
+// certificate makes an authority of the stage's own and a certificate by it.
 func (s *stage) certificate() {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	s.must(err)
-	c := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{s.domain, "rooms." + s.domain, "pubsub." + s.domain}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	issue := func(c, by *x509.Certificate, signs *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		s.must(err)
+		if by == nil {
+			by, signs = c, key
+		}
+		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+		der, err := x509.CreateCertificate(rand.Reader, c, by, key.Public(), signs)
+		s.must(err)
+		x, err := x509.ParseCertificate(der)
+		s.must(err)
+		return x, key
 	}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
-	s.must(err)
-	x, err := x509.ParseCertificate(der)
-	s.must(err)
-	s.cert = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-	s.roots = x509.NewCertPool()
-	s.roots.AddCert(x)
+	ca, signs := issue(&x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority of " + s.domain},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
+	leaf, key := issue(&x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: s.domain},
+		DNSNames: []string{s.domain, "rooms." + s.domain, "pubsub." + s.domain}, KeyUsage: x509.KeyUsageDigitalSignature}, ca, signs)
+	s.cert = tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}
+	s.ca, s.roots = ca, x509.NewCertPool()
+	s.roots.AddCert(ca)
 }
 
 func (s *stage) open() {
