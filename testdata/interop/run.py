@@ -4,7 +4,7 @@
 Without names it runs all plays. Exit 0 only if all of them passed.
 """
 import logging, os, sys, time
-import archive, converse, devices, lists, sendxmpp, xmppjs
+import archive, converse, devices, lists, pages, sendxmpp
 from profanity_person import Profanity
 from slixmpp_person import Slixmpp
 from sotto_person import Sotto
@@ -29,8 +29,11 @@ def plays():
     yield "archive-keep", archive.keep, {"e2e": "optional", "mode": "keep"}
     yield "archive-forget", archive.forget, {"e2e": "optional"}
     yield "go-sendxmpp-taken", sendxmpp.taken, {"e2e": "optional"}
-    yield "xmppjs-page", xmppjs.page, xmppjs.options()
-    yield "stanzajs-poll", xmppjs.poll, xmppjs.options()
+    yield "xmppjs-websocket", pages.does("xmppjs", "websocket"), pages.options()
+    yield "stanzajs-websocket", pages.does("stanzajs", "websocket"), pages.options()
+    yield "stanzajs-bosh", pages.does("stanzajs", "bosh"), pages.options()
+    yield "strophe-websocket", pages.does("strophe", "websocket"), pages.options()
+    yield "strophe-bosh", pages.does("strophe", "bosh"), pages.options()
     yield "slixmpp-list", lists.slixmpp, lists.options()
     yield "nbxmpp-list", lists.nbxmpp, lists.options()
     yield "converse-talk", converse.talk, converse.options(resume="8s")
