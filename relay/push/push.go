@@ -152,7 +152,8 @@ func (p *push) read(el *xmpp.Element) (g reg, err error) {
 	if len(g.Node) > nodeMax || len(g.JID) > nodeMax {
 		return g, bad
 	}
-	if j.Domain == p.host.Domain && j != p.host || p.s.Local(j) && (j.Local == "" || j.Resource == "") { // neither we nor an account
+	ours := p.s.Hosted(j.Domain) && j != p.host
+	if ours && (!p.s.Local(j) || j.Local == "" || j.Resource == "") { // neither we, an account, nor another host of ours
 		return g, xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound).Say("there is no push service at this address")
 	}
 	if x := el.Child(xmpp.NSData, "x"); x != nil {
