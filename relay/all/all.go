@@ -56,10 +56,10 @@ func Add(s *relay.Server, o Options) error {
 	upload.Add(s, o.Upload)
 	private.Add(s)
 	vcard.Add(s)
-	archive.Add(s)
 	if err := push.Add(s, o.Push); err != nil {
 		return err
 	}
+	archive.Add(s) // says what the others do with people's data
 	link.Add(s, o.Link)
 	if o.Door != nil {
 		account.Add(s, o.Door)

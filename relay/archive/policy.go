@@ -3,9 +3,11 @@
 package archive
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
+	"sotto/relay"
 	"sotto/xmpp"
 )
 
@@ -42,6 +44,9 @@ func (a *archive) policy() *xmpp.Element {
 		words += " Only end-to-end encrypted messages are taken: who runs the server sees who writes to whom and when, not what."
 	} else {
 		words += " Messages that are not end-to-end encrypted can be read by who runs the server."
+	}
+	if slices.Contains(a.s.Features(relay.OnAccount), xmpp.NSPush) {
+		words += " Devices that are away are woken through the push services that their clients choose: those learn that something waits, and nothing else."
 	}
 	field("text-multi", "extra_info", words)
 	return x
