@@ -97,13 +97,13 @@ func (p *push) info() *xmpp.Element {
 	for _, f := range []string{xmpp.NSDiscoInfo, xmpp.NSDiscoItems, xmpp.NSPing, xmpp.NSPush} {
 		q.Add(xmpp.El(xmpp.NSDiscoInfo, "feature", "var", f))
 	}
-	roads := xmpp.El(xmpp.NSData, "field", "var", "roads").Add(value("webpush"), value("unifiedpush"))
+	roads := xmpp.El(xmpp.NSData, "field", "var", "roads", "type", "list-multi").Add(value("webpush"), value("unifiedpush"))
 	if p.post.FCM() {
 		roads.Add(value("fcm"))
 	}
 	return q.Add(xmpp.El(xmpp.NSData, "x", "type", "result").Add(
 		xmpp.El(xmpp.NSData, "field", "var", "FORM_TYPE", "type", "hidden").Add(value(NSService)),
-		xmpp.El(xmpp.NSData, "field", "var", "vapid").Add(value(p.post.Key())), roads))
+		xmpp.El(xmpp.NSData, "field", "var", "vapid", "type", "text-single").Add(value(p.post.Key())), roads))
 }
 
 // target is what a client told our service.

@@ -62,5 +62,5 @@ def here(**options):
 
 need("java", "mvn")
 binary, suite = os.path.join(sys.argv[1], "sottod"), os.path.abspath(sys.argv[2])
-finish({"kept": play("kept", binary, kept, 900, **here(mode="keep")),
-        "forgotten": play("forgotten", binary, forgotten, 900, **here(mode="forget", register=True))})
+finish({"kept": play("kept", binary, kept, 1500, **here(mode="keep")),
+        "forgotten": play("forgotten", binary, forgotten, 1500, **here(mode="forget", register=True))})
