@@ -243,6 +243,7 @@ XEP-0424 0.4.2 Message Retraction
 XEP-0425 0.3.0 Moderated Message Retraction
 XEP-0428 0.2.1 Fallback Indication
 XEP-0431 0.2.0 Full Text Search in MAM
+XEP-0433 0.2.1 Extended Channel Search
 XEP-0434 0.6.0 Trust Messages (TM)
 XEP-0440 1.0.0 SASL Channel-Binding Type Capability
 XEP-0441 0.2.0 Message Archive Management Preferences

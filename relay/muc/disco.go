@@ -5,7 +5,6 @@ package muc
 import (
 	"encoding/base64"
 	"hash/fnv"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -42,45 +41,24 @@ func (v *service) lobby(e *relay.Errand) error {
 	case st.Type == "get" && q.Is(xmpp.NSDiscoInfo, "query") && q.Get("node") == "":
 		res = xmpp.El(xmpp.NSDiscoInfo, "query").Add(
 			xmpp.El(xmpp.NSDiscoInfo, "identity", "category", "conference", "type", "text", "name", "Rooms"))
-		for _, f := range []string{xmpp.NSDiscoInfo, xmpp.NSDiscoItems, xmpp.NSMUC, xmpp.NSPing, xmpp.NSOccupantID} {
+		for _, f := range []string{xmpp.NSDiscoInfo, xmpp.NSDiscoItems, xmpp.NSMUC, xmpp.NSPing, xmpp.NSOccupantID, xmpp.NSRSM, nsFind} {
 			res.Add(feature(f))
 		}
 	case st.Type == "get" && q.Is(xmpp.NSDiscoItems, "query") && q.Get("node") == "":
-		res = v.roomList()
+		res, err = v.roomList(q)
+	case q.Is(nsFind, "search"):
+		res, err = v.searchRooms(e, q)
 	case st.Type == "get" && q.Is(xmpp.NSPing, "ping"):
 	default:
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
-	e.Answer(xmpp.ResultOf(st, res))
-	return nil
+	if err == nil {
+		e.Answer(xmpp.ResultOf(st, res))
+	}
+	return err
 }
 
 func feature(f string) *xmpp.Element { return xmpp.El(xmpp.NSDiscoInfo, "feature", "var", f) }
-
-// roomList is §6.3: the rooms that want to be found.
-func (v *service) roomList() *xmpp.Element {
-	var names []string
-	v.listMu.Lock()
-	titles := map[string]string{}
-	for name, n := range v.index {
-		if !n.Hidden {
-			names = append(names, name)
-			titles[name] = n.Title
-		}
-	}
-	v.listMu.Unlock()
-	slices.Sort(names)
-	q := xmpp.El(xmpp.NSDiscoItems, "query")
-	for _, name := range names[:min(len(names), itemsShown)] {
-		j := xmpp.JID{Local: name, Domain: v.jid.Domain}
-		t := titles[name]
-		if t == "" {
-			t = name
-		}
-		q.Add(xmpp.El(xmpp.NSDiscoItems, "item", "jid", j.String(), "name", t))
-	}
-	return q
-}
 
 // info is §6.4, and the reserved nick of §7.12.
 func (r *room) info(e *relay.Errand, q *xmpp.Element) (*xmpp.Element, error) {

@@ -5,6 +5,7 @@ package muc
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 
 	"sotto/offline"
 	"sotto/relay"
@@ -17,11 +18,16 @@ const listOwner = "room:"
 
 func roomOwner(name string) string { return listOwner + name }
 
+// aboutMax is how much of a room's description the list has.
+const aboutMax = 256
+
 // An entry is what is known of each room without reading it.
 type entry struct {
 	Title  string `json:",omitempty"`
 	Temp   bool   `json:",omitempty"` // ends with its last occupant
 	Hidden bool   `json:",omitempty"`
+	About  string `json:",omitempty"` // as far as a search looks
+	Closed bool   `json:",omitempty"` // for members, or behind a password
 }
 
 // kept is the record of a room's settings.
@@ -118,7 +124,11 @@ func (v *service) put(owner, kind, key string, value any) {
 
 func (r *room) saveConfig() {
 	r.v.put(roomOwner(r.name), "config", "", kept{r.conf, r.secret, r.locked, r.photo})
-	n := entry{Title: r.conf.Title, Temp: !r.conf.Persistent || r.locked, Hidden: !r.conf.Public || r.locked}
+	n := entry{Title: r.conf.Title, Temp: !r.conf.Persistent || r.locked, Hidden: !r.conf.Public || r.locked,
+		Closed: r.conf.MembersOnly || r.conf.Password != ""}
+	if !n.Hidden {
+		n.About = strings.ToValidUTF8(r.conf.Desc[:min(len(r.conf.Desc), aboutMax)], "")
+	}
 	r.v.listMu.Lock()
 	old, was := r.v.index[r.name]
 	r.v.index[r.name] = n

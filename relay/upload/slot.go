@@ -34,7 +34,7 @@ type Options struct {
 
 const (
 	slotTime    = 5 * time.Minute // XEP-0363 §"Implementation Notes"
-	slotsMax    = 16              // open ones of an account
+	slotsMax    = 64              // open ones of an account: an album at once
 	profileKeep = 365 * 24 * time.Hour
 	profileMax  = 2 << 20
 	profileAll  = 16 << 20 // bytes of an account

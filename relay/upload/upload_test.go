@@ -348,7 +348,7 @@ func TestSlots(t *testing.T) {
 	for n := 0; ; n++ { // slots that nothing comes for are few
 		el := p.ask("<request xmlns='" + upload.NS + "' filename='a' size='1'/>")
 		if e := xmpp.StanzaErrorOf(el); e != nil {
-			if e.Cond != xmpp.ResourceConstraint || n > 20 || el.Child("", "error").Child(upload.NS, "retry").Get("stamp") == "" {
+			if e.Cond != xmpp.ResourceConstraint || n > 64 || el.Child("", "error").Child(upload.NS, "retry").Get("stamp") == "" {
 				t.Fatal(string(el.Bytes()))
 			}
 			break
