@@ -15,15 +15,6 @@ import (
 	"sotto/relay/link"
 )
 
-// dials says whether somebody listens there.
-func dials(addr string) bool {
-	c, err := net.Dial("tcp", addr)
-	if err == nil {
-		c.Close()
-	}
-	return err == nil
-}
-
 // crash is as a kill -9: what is on disk at this moment is all there is.
 func (s *stage) crash() {
 	for n := range 32 { // the commits that are on their way, in every shard

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -286,3 +287,12 @@ modules:
   mod_pubsub: {plugins: [flat, pep]}
   mod_muc: {host: rooms.DOMAIN}
 `
+
+// dials says whether somebody listens there.
+func dials(addr string) bool {
+	c, err := net.Dial("tcp", addr)
+	if err == nil {
+		c.Close()
+	}
+	return err == nil
+}
