@@ -156,6 +156,8 @@ func (p *play) do(line string) {
 				p.fail("it says %s", b)
 			}
 		}
+	case "pushes": // so many registrations for push
+		p.pushes(f[1], f[2])
 	case "links", "far", "waits":
 		p.links(f)
 	case "mailbox":

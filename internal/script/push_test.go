@@ -4,10 +4,12 @@ package script
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"sotto/offline"
 	"sotto/relay/push"
 )
 
@@ -23,6 +25,23 @@ func theService(p *play) func(format string, args ...any) {
 	do("bob/phone < <iq type='result' id='e'/>")
 	do("login alice/x")
 	return do
+}
+
+// pushes waits until an account has so many registrations.
+func (p *play) pushes(user, count string) {
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		n := 0
+		p.must(p.store.View(user, func(r *offline.Records) error {
+			r.Each(offline.KindPush, func(_ string, v []byte) bool { n += strings.Count(string(v), `"JID":`); return true })
+			return nil
+		}))
+		if strconv.Itoa(n) == count {
+			return
+		}
+		if time.Now().After(end) {
+			p.fail("%d are there", n)
+		}
+	}
 }
 
 // TestWakeAfterCrash: a device that was connected, and so not woken yet, when

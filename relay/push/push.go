@@ -95,6 +95,7 @@ func Add(s *relay.Server, o Options) error {
 	s.HandleIQ(xmpp.NSPush, "disable", p.disable)
 	s.Disco(relay.OnAccount, xmpp.NSPush)
 	s.OnOwed(p.owed)
+	s.OnStanza(p.withdrawn)
 	s.OnNudge(p.nudged)
 	s.OnDelete(p.deleted)
 	s.OnStop(func() {

@@ -289,6 +289,16 @@ func (p *push) remember(now time.Time) {
 // lookMax is how many waiting mails are read to find one worth a wake.
 const lookMax = 64
 
+// worth says of mail that waits whether somebody wants to be woken for it.
+func (p *push) worth(user string, m *offline.Mail) bool {
+	if !p.s.Wakes(user, m) {
+		return false
+	}
+	var n news
+	n.from(m.From, p.s.Domain())
+	return n.plain || !p.allMuted(user, n.rooms)
+}
+
 // resume makes the watch that a spot had before a restart, or should have had.
 func (p *push) resume(sp spot, now time.Time) {
 	r, box := p.recordOf(sp), p.s.Store().Mailbox(sp.user, sp.device)
@@ -301,7 +311,7 @@ func (p *push) resume(sp spot, now time.Time) {
 		w.due = now
 	} else {
 		mail, err := box.After(0, lookMax, nil)
-		i := slices.IndexFunc(mail, func(m offline.Mail) bool { return p.s.Wakes(sp.user, &m) })
+		i := slices.IndexFunc(mail, func(m offline.Mail) bool { return p.worth(sp.user, &m) })
 		if err != nil || i < 0 {
 			return
 		}
