@@ -225,7 +225,7 @@ func (s *Server) iqToDevice(x *Session, st *xmpp.Stanza, asks bool) error {
 		return err
 	}
 	y := s.hub.find(st.To.Local, st.To.Resource)
-	if y == nil || asks && s.Blocks(st.To.Local, x.jid) {
+	if y == nil || asks && s.Blocks(st.To.Local, x.jid) || asks && y.user != x.user && st.Has(xmpp.NSRoster, "query") { // only we push lists (RFC 6121 §2.1.6)
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
 	b := st.AppendAs(nil, x.jid, st.To, nil, nil)

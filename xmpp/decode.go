@@ -15,14 +15,15 @@ import (
 // Limits bound what a peer may make us hold (DESIGN §6).
 type Limits struct {
 	Bytes, Depth, Attrs, NSDecls int
+	Kids                         int  // of a stanza itself; each is noted; 0: no limit
 	Forgive                      bool // a longer stanza is answered, not the end of the stream
 }
 
 // The limits before and after login, and of what a server says.
 var (
-	BeforeAuth = Limits{Bytes: 10 << 10, Depth: 8, Attrs: 32, NSDecls: 16}
-	AfterAuth  = Limits{Bytes: 256 << 10, Depth: 64, Attrs: 64, NSDecls: 256, Forgive: true}
-	FromServer = Limits{Bytes: 4 << 20, Depth: 64, Attrs: 64, NSDecls: 256, Forgive: true} // a roster is one stanza
+	BeforeAuth = Limits{Bytes: 10 << 10, Depth: 8, Attrs: 32, NSDecls: 16, Kids: 32}
+	AfterAuth  = Limits{Bytes: 256 << 10, Depth: 64, Attrs: 64, NSDecls: 256, Kids: 1024, Forgive: true}
+	FromServer = Limits{Bytes: 4 << 20, Depth: 64, Attrs: 64, NSDecls: 256, Kids: 1024, Forgive: true} // a roster is one stanza
 )
 
 // A Header is the start tag of a stream (RFC 6120 §4.7).

@@ -149,7 +149,7 @@ func (s *scan) one(b []byte, l *Limits, head *Header) error {
 	if s.tag.end {
 		return s.close(b)
 	}
-	if len(s.open) >= l.Depth {
+	if len(s.open) >= l.Depth || len(s.open) == 1 && l.Kids > 0 && len(s.kids) >= l.Kids {
 		return errTooMuch
 	}
 	depth := len(s.open)
