@@ -252,7 +252,7 @@ func defaultLimits(t *testing.T) {
 		defer nc.Close()
 		all = append(all, nc)
 	}
-	late := time.Now().Add(patience / 3)
+	late := time.Now().Add(3 * time.Second) // who has just come has two to log in
 	for _, nc := range all {
 		_ = nc.SetReadDeadline(late)
 		if _, err := nc.Read(make([]byte, 1)); os.IsTimeout(err) {
