@@ -252,10 +252,17 @@ func defaultLimits(t *testing.T) {
 		defer nc.Close()
 		all = append(all, nc)
 	}
-	late := time.Now().Add(3 * time.Second) // who has just come has two to log in
+	late := time.Now().Add(time.Second)
+	waits := make(chan bool, len(all))
 	for _, nc := range all {
 		_ = nc.SetReadDeadline(late)
-		if _, err := nc.Read(make([]byte, 1)); os.IsTimeout(err) {
+		go func() {
+			_, err := nc.Read(make([]byte, 1))
+			waits <- os.IsTimeout(err)
+		}()
+	}
+	for range all {
+		if <-waits {
 			alive++
 		}
 	}
