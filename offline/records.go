@@ -42,7 +42,16 @@ type Records struct {
 	b    *bbolt.Bucket
 	acct id
 	set  []change
+	at   map[string]int // where in set a key was changed last
 	err  error
+}
+
+func (r *Records) change(key, value []byte) {
+	if r.at == nil {
+		r.at = map[string]int{}
+	}
+	r.at[string(key)] = len(r.set)
+	r.set = append(r.set, change{key, value})
 }
 
 type change struct{ key, value []byte }
@@ -79,7 +88,7 @@ func (s *Store) Update(user string, f func(*Records) error) error {
 func (r *Records) DeleteAll() {
 	c := r.b.Cursor()
 	for k, _ := c.Seek(r.acct[:]); k != nil && bytes.HasPrefix(k, r.acct[:]); k, _ = c.Next() {
-		r.set = append(r.set, change{bytes.Clone(k), nil})
+		r.change(bytes.Clone(k), nil)
 	}
 }
 
@@ -133,10 +142,8 @@ func (r *Records) key(kind, key string) []byte {
 // Get reads one record; nil when there is none.
 func (r *Records) Get(kind, key string) []byte {
 	k := r.key(kind, key)
-	for i := len(r.set) - 1; i >= 0; i-- {
-		if bytes.Equal(r.set[i].key, k) {
-			return r.open(k, r.set[i].value)
-		}
+	if i, ok := r.at[string(k)]; ok {
+		return r.open(k, r.set[i].value)
 	}
 	return r.open(k, r.b.Get(k))
 }
@@ -155,12 +162,23 @@ func (r *Records) open(k, v []byte) []byte {
 // Put writes one record.
 func (r *Records) Put(kind, key string, v []byte) {
 	k := r.key(kind, key)
-	r.set = append(r.set, change{k, r.s.sealRecord(k, key, v)})
+	r.change(k, r.s.sealRecord(k, key, v))
 }
 
 // Delete removes one record.
 func (r *Records) Delete(kind, key string) {
-	r.set = append(r.set, change{r.key(kind, key), nil})
+	r.change(r.key(kind, key), nil)
+}
+
+// Clear removes a kind's records, as they were before this transaction's own
+// changes, without opening them.
+func (r *Records) Clear(kind string) {
+	k := r.s.id("kind", kind)
+	prefix := append(append(make([]byte, 0, 32), r.acct[:]...), k[:]...)
+	c := r.b.Cursor()
+	for key, _ := c.Seek(prefix); key != nil && bytes.HasPrefix(key, prefix); key, _ = c.Next() {
+		r.change(bytes.Clone(key), nil)
+	}
 }
 
 // Each goes over a kind's records as they were before this transaction's own

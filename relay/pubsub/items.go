@@ -97,11 +97,6 @@ func (b *broker) nodeInfo(p place, who xmpp.JID, node string) (*xmpp.Element, er
 		}
 		return q, nil
 	}
-	subs := 0
-	err = b.s.Store().View(p.owner, func(rec *offline.Records) error {
-		subs = len(subsOf(rec, node))
-		return nil
-	})
 	x := xmpp.El(xmpp.NSData, "x", "type", "result").Add(formField("FORM_TYPE", "hidden", xmpp.NSPubsub+"#meta-data"))
 	for i := range fields {
 		switch f := &fields[i]; f.name {
@@ -119,7 +114,7 @@ func (b *broker) nodeInfo(p place, who xmpp.JID, node string) (*xmpp.Element, er
 		x.Add(formField("pubsub#creator", "jid-single", c.Creator),
 			formField("pubsub#creation_date", "text-single", time.Unix(c.Made, 0).UTC().Format("2006-01-02T15:04:05Z")))
 	}
-	return q.Add(x.Add(owners, formField("pubsub#num_subscribers", "text-single", strconv.Itoa(subs)))), err
+	return q.Add(x.Add(owners, formField("pubsub#num_subscribers", "text-single", strconv.Itoa(c.Subs)))), nil
 }
 
 // nodeInfoOf and listOf implement relay.Shelf.

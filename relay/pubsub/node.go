@@ -21,6 +21,7 @@ type config struct {
 	Last     string            // send_last_published_item
 	Next     uint64            // number of the next item
 	Bytes    int               `json:",omitempty"` // of all items
+	Subs     int               `json:",omitempty"` // how many subscriptions
 	Title    string            `json:",omitempty"`
 	About    string            `json:",omitempty"` // description
 	Type     string            `json:",omitempty"` // of the payloads

@@ -28,7 +28,7 @@ func (b *broker) create(w *wish) (*xmpp.Element, error) {
 		if err == nil {
 			save(rec, w.node, &c)
 			if !w.pep {
-				relate(rec, w.node, w.from, true)
+				relate(rec, w.node, w.from, 0, true)
 			}
 		}
 		return err
@@ -80,11 +80,11 @@ func (b *broker) erase(p place, node string) (c config, subs []sub, err error) {
 		}
 		for a := range who {
 			if j, err := xmpp.ParseJID(a); err == nil {
-				relate(rec, node, j, false)
+				relate(rec, node, j, 0, false)
 			}
 		}
 		c.Who = who
-		empty(rec, node)
+		rec.Clear("pep/" + node)
 		rec.Delete("pepnode", node)
 		return nil
 	})
@@ -92,12 +92,6 @@ func (b *broker) erase(p place, node string) (c config, subs []sub, err error) {
 		b.note(node, false)
 	}
 	return c, subs, err
-}
-
-func empty(rec *offline.Records, node string) {
-	for _, i := range itemsOf(rec, node) {
-		rec.Delete("pep/"+node, i.ID)
-	}
 }
 
 // purge is §8.5.
@@ -112,8 +106,9 @@ func (b *broker) purge(w *wish) (*xmpp.Element, error) {
 		if err := w.publishes(rec, c.Creator, 0, -c.Bytes); err != nil {
 			return err
 		}
-		empty(rec, w.node)
+		rec.Clear("pep/" + w.node)
 		c.Bytes = 0
+		c.Next++
 		save(rec, w.node, c)
 		return nil
 	})
@@ -151,14 +146,18 @@ func (b *broker) setConfig(w *wish) (*xmpp.Element, error) {
 		return nil, nil
 	}
 	c, err := b.edit(w.place, w.node, func(rec *offline.Records, c *config) error {
+		old := *c
 		if err := w.readForm(c, form, false); err != nil {
 			return err
 		}
-		all := itemsOf(rec, w.node)
-		drop := all[:max(0, len(all)-c.MaxItems)]
-		if !c.Persist {
-			drop = all
+		var drop []item
+		if c.MaxItems < old.MaxItems || old.Persist && !c.Persist {
+			drop = itemsOf(rec, w.node)
 		}
+		if c.Persist {
+			drop = drop[:max(0, len(drop)-c.MaxItems)]
+		}
+		c.Next++
 		size := 0
 		for i := range drop {
 			rec.Delete("pep/"+w.node, drop[i].ID)
@@ -218,8 +217,7 @@ func (b *broker) leave(node string, who xmpp.JID) error {
 			}
 		}
 		delete(c.Who, who.String())
-		save(rec, node, c)
-		relate(rec, node, who, false)
+		relate(rec, node, who, len(gone), false)
 		return b.strike(rec, b.host, node, c, gone...)
 	})
 	return err

@@ -57,16 +57,12 @@ func (b *broker) setAffiliated(w *wish) (*xmpp.Element, error) {
 		if c.Who == nil {
 			c.Who = map[string]string{}
 		}
-		in := map[xmpp.JID]bool{}
-		for _, s := range subsOf(rec, w.node) {
-			in[s.jid.Bare()] = true
-		}
 		for _, k := range w.el.Children() {
 			j, is, err := w.affiliate(c, k)
 			if err != nil {
 				return err
 			}
-			relate(rec, w.node, j, is != "none" || in[j])
+			relate(rec, w.node, j, related(rec, w.node, j), is != "none")
 			told = append(told, change{j, is})
 		}
 		if err := c.peopled(w.place); err != nil {

@@ -3,7 +3,6 @@
 package pubsub
 
 import (
-	"sotto/offline"
 	"sotto/relay"
 	"sotto/xmpp"
 )
@@ -23,7 +22,7 @@ func (b *broker) addPEP() {
 		s.Disco(relay.OnAccount, xmpp.NSPubsub+"#"+f)
 		s.Disco(relay.OnServer, xmpp.NSPubsub+"#"+f) // clients look there, too (XEP-0163 §6.1)
 	}
-	s.Shelf = relay.Shelf{Items: b.shown, Put: b.put, Drop: b.drop, Info: b.nodeInfoOf, List: b.listOf}
+	s.Shelf = relay.Shelf{Items: b.shown, Put: b.shelve, Drop: b.drop, Info: b.nodeInfoOf, List: b.listOf}
 }
 
 func (b *broker) of(user string) place {
@@ -58,27 +57,18 @@ func (b *broker) shown(user, node string, asker xmpp.JID) ([]*xmpp.Element, erro
 	return all, nil
 }
 
-// put implements relay.Shelf.
-func (b *broker) put(user, node, access string, el *xmpp.Element) error {
+// shelve implements relay.Shelf.
+func (b *broker) shelve(user, node, access string, el *xmpp.Element) error {
 	p := b.of(user)
 	it, err := itemOf(el)
 	if err != nil {
 		return err
 	}
 	it.By = p.jid.String()
-	var c config
-	err = b.s.Store().Update(user, func(rec *offline.Records) (err error) {
-		var made bool
-		if c, made, err = b.ready(rec, p, p.jid, node, nil); err != nil {
-			return err
-		}
-		if made && access != "" {
-			c.Access = access
-		}
-		return b.store(rec, p, node, &c, &it)
-	})
+	w := &wish{place: p, from: p.jid, node: node}
+	c, err := b.put(w, &it, nil, access)
 	if err == nil {
-		b.announce(&wish{place: p, from: p.jid, node: node}, &c, it.element(xmpp.NSPubsubEvent, &c))
+		b.announce(w, &c, it.element(xmpp.NSPubsubEvent, &c))
 	}
 	return err
 }

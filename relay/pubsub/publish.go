@@ -56,13 +56,7 @@ func (b *broker) publish(w *wish) (*xmpp.Element, error) {
 		}
 	}
 	options := w.pubsub.Child(xmpp.NSPubsub, "publish-options").Child(xmpp.NSData, "x")
-	var c config
-	err := b.s.Store().Update(w.owner, func(rec *offline.Records) (err error) {
-		if c, _, err = b.ready(rec, w.place, w.from, w.node, options); err == nil {
-			err = b.store(rec, w.place, w.node, &c, &it)
-		}
-		return err
-	})
+	c, err := b.put(w, &it, options, "")
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +68,27 @@ func (b *broker) publish(w *wish) (*xmpp.Element, error) {
 	b.announce(w, &c, it.element(xmpp.NSPubsubEvent, &c))
 	b.changed(w)
 	return answer(xmpp.NSPubsub, done.Add(xmpp.El(xmpp.NSPubsub, "item", "id", it.ID))), nil
+}
+
+// put publishes an item in one transaction; a node that it makes has this
+// access model, if it is one.
+func (b *broker) put(w *wish, it *item, options *xmpp.Element, access string) (c config, err error) {
+	p, err := b.planned(w, it)
+	if err != nil {
+		return c, err
+	}
+	err = b.s.Store().Update(w.owner, func(rec *offline.Records) error {
+		var made bool
+		var err error
+		if c, made, err = b.ready(rec, w.place, w.from, w.node, options); err != nil {
+			return err
+		}
+		if made && access != "" {
+			c.Access = access
+		}
+		return b.store(rec, w, &c, it, p)
+	})
+	return c, err
 }
 
 // changed tells the families that look at an account's own nodes.
@@ -160,45 +175,82 @@ func (c *config) fits(it *item) error {
 	return nil
 }
 
+// A plan says what goes when an item comes. It is made outside of the commit,
+// which others wait for, and holds as long as the node is as it was.
+type plan struct {
+	next uint64
+	drop []string
+	size int // of all that stays
+	full bool
+}
+
+// plan looks through the items that are there.
+func (b *broker) plan(rec *offline.Records, node string, c *config, it *item) (p plan) {
+	old := slices.DeleteFunc(itemsOf(rec, node), func(o item) bool { return o.ID == it.ID })
+	live := c.unexpired(slices.Clone(old), b.s.Now())
+	p.full = len(live) >= c.MaxItems
+	live = live[max(0, len(live)-c.MaxItems+1):]
+	keep := map[string]bool{}
+	p.next, p.size = c.Next, len(it.XML)
+	for i := range live {
+		keep[live[i].ID] = true
+		p.size += len(live[i].XML)
+	}
+	for i := range old {
+		if !keep[old[i].ID] {
+			p.drop = append(p.drop, old[i].ID)
+		}
+	}
+	return p
+}
+
+// planned makes a plan before the commit; nil where there is no node yet.
+func (b *broker) planned(w *wish, it *item) (p *plan, err error) {
+	err = b.s.Store().View(w.owner, func(rec *offline.Records) error {
+		if c, ok := load(rec, w.node); ok && c.Persist {
+			made := b.plan(rec, w.node, &c, it)
+			p = &made
+		}
+		return nil
+	})
+	return p, err
+}
+
 // store writes an item, and drops what must make room for it.
-func (b *broker) store(rec *offline.Records, p place, node string, c *config, it *item) error {
+func (b *broker) store(rec *offline.Records, w *wish, c *config, it *item, p *plan) error {
 	if err := c.fits(it); err != nil {
 		return err
 	}
-	now := b.s.Now()
+	if p == nil || p.next != c.Next { // somebody else was quicker
+		made := plan{}
+		if c.Persist {
+			made = b.plan(rec, w.node, c, it)
+		}
+		p = &made
+	}
 	c.Next++
-	it.Seq, it.At = c.Next, now.Unix()
+	it.Seq, it.At = c.Next, b.s.Now().Unix()
 	if !c.Persist {
-		save(rec, node, c)
+		save(rec, w.node, c)
 		return nil
 	}
-	old := slices.DeleteFunc(itemsOf(rec, node), func(o item) bool { return o.ID == it.ID })
-	live := c.unexpired(slices.Clone(old), now)
-	if c.RejectsFull && len(live) >= c.MaxItems { // §7.1.3.4
+	switch {
+	case c.RejectsFull && p.full: // §7.1.3.4
 		return xmpp.Refuse(xmpp.Cancel, xmpp.Conflict).With(fault("node-full"))
-	}
-	live = live[max(0, len(live)-c.MaxItems+1):]
-	keep, size := map[string]bool{}, len(it.XML)
-	for i := range live {
-		keep[live[i].ID] = true
-		size += len(live[i].XML)
-	}
-	if size > nodeMax && size > c.Bytes {
+	case p.size > nodeMax && p.size > c.Bytes:
 		return tooMuch(use{}, use{})
 	}
-	if err := p.publishes(rec, c.Creator, 0, size-c.Bytes); err != nil {
+	if err := w.publishes(rec, c.Creator, 0, p.size-c.Bytes); err != nil {
 		return err
 	}
-	c.Bytes = size
-	for i := range old {
-		if !keep[old[i].ID] {
-			rec.Delete("pep/"+node, old[i].ID)
-		}
+	c.Bytes = p.size
+	for _, id := range p.drop {
+		rec.Delete("pep/"+w.node, id)
 	}
-	save(rec, node, c)
+	save(rec, w.node, c)
 	v, err := json.Marshal(it)
 	if err == nil {
-		rec.Put("pep/"+node, it.ID, v)
+		rec.Put("pep/"+w.node, it.ID, v)
 	}
 	return err
 }
@@ -247,6 +299,7 @@ func (b *broker) takeBack(w *wish, id string) (c config, err error) {
 			return err
 		}
 		c.Bytes = max(0, c.Bytes-len(it.XML))
+		c.Next++ // what was planned with the item is not so any more
 		rec.Delete("pep/"+w.node, id)
 		save(rec, w.node, c)
 		return nil

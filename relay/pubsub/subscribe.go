@@ -5,6 +5,7 @@ package pubsub
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"time"
 
 	"sotto/offline"
@@ -48,20 +49,29 @@ func (s *sub) save(rec *offline.Records, node string) error {
 	v, err := json.Marshal(s)
 	if err == nil {
 		rec.Put("pepsub/"+node, s.jid.String(), v)
-		relate(rec, node, s.jid, true)
 	}
 	return err
 }
 
-// relate notes that somebody has to do with a node, so that what he has is
-// found without looking through all nodes (§5.6, §5.7).
-func relate(rec *offline.Records, node string, who xmpp.JID, on bool) {
+// relate notes that somebody has so many subscriptions to a node, or is
+// something there, so that what he has is found without looking through all
+// nodes (§5.6, §5.7), nor through all subscriptions.
+func relate(rec *offline.Records, node string, who xmpp.JID, subs int, ranked bool) {
 	kind := "pepof/" + who.Bare().String()
-	if on {
-		rec.Put(kind, node, []byte{1})
+	if subs > 0 || ranked {
+		rec.Put(kind, node, []byte(strconv.Itoa(subs)))
 	} else {
 		rec.Delete(kind, node)
 	}
+}
+
+// related is how many subscriptions to a node somebody has.
+func related(rec *offline.Records, node string, who xmpp.JID) int {
+	n, err := strconv.Atoi(string(rec.Get("pepof/"+who.Bare().String(), node)))
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // state is the word of §4.2.
@@ -115,8 +125,8 @@ func (b *broker) subscribe(w *wish) (*xmpp.Element, error) {
 		return nil, err
 	}
 	fresh := false
-	c, err = b.edit(w.place, w.node, func(rec *offline.Records, _ *config) error {
-		fresh, err = b.enlist(rec, w, &s)
+	c, err = b.edit(w.place, w.node, func(rec *offline.Records, c *config) error {
+		fresh, err = b.enlist(rec, w, c, &s)
 		return err
 	})
 	if err != nil {
@@ -129,7 +139,7 @@ func (b *broker) subscribe(w *wish) (*xmpp.Element, error) {
 }
 
 // enlist writes a subscription, unless there is one: then that is the answer.
-func (b *broker) enlist(rec *offline.Records, w *wish, s *sub) (fresh bool, err error) {
+func (b *broker) enlist(rec *offline.Records, w *wish, c *config, s *sub) (fresh bool, err error) {
 	if old, ok := subOf(s.jid.String(), rec.Get("pepsub/"+w.node, s.jid.String())); ok && !old.over(b.s.Now()) {
 		if old.Pending { // §6.1.3.7
 			return false, xmpp.Refuse(xmpp.Auth, xmpp.NotAuthorized).With(fault("pending-subscription"))
@@ -139,18 +149,16 @@ func (b *broker) enlist(rec *offline.Records, w *wish, s *sub) (fresh bool, err 
 	} else if ok {
 		return true, s.save(rec, w.node)
 	}
-	all, own := subsOf(rec, w.node), 0
-	for i := range all {
-		if all[i].jid.Bare() == s.jid.Bare() {
-			own++
-		}
-	}
-	if len(all) >= subsMax || own >= subsOne {
+	own := related(rec, w.node, s.jid)
+	if c.Subs >= subsMax || own >= subsOne {
 		return false, tooManySubs()
 	}
 	if err := b.counts(rec, w.place, s.jid, 1); err != nil {
 		return false, err
 	}
+	c.Subs++
+	save(rec, w.node, c)
+	relate(rec, w.node, s.jid, own+1, true)
 	return true, s.save(rec, w.node)
 }
 
@@ -198,23 +206,20 @@ func notSubscribed() error {
 	return xmpp.Refuse(xmpp.Cancel, xmpp.UnexpectedRequest).With(fault("not-subscribed"))
 }
 
-// strike takes a subscription away.
+// strike takes subscriptions away.
 func (b *broker) strike(rec *offline.Records, p place, node string, c *config, gone ...xmpp.JID) error {
-	left := map[xmpp.JID]bool{}
-	for _, s := range subsOf(rec, node) {
-		if !slices.Contains(gone, s.jid) {
-			left[s.jid.Bare()] = true
-		}
-	}
 	for _, j := range gone {
+		if rec.Get("pepsub/"+node, j.String()) == nil {
+			continue
+		}
 		rec.Delete("pepsub/"+node, j.String())
 		if err := b.counts(rec, p, j, -1); err != nil {
 			return err
 		}
-		if !left[j.Bare()] && c.Who[j.Bare().String()] == "" {
-			relate(rec, node, j, false)
-		}
+		relate(rec, node, j, related(rec, node, j)-1, c.Who[j.Bare().String()] != "")
+		c.Subs = max(0, c.Subs-1)
 	}
+	save(rec, node, c)
 	return nil
 }
 
