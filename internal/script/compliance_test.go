@@ -33,7 +33,7 @@ type judge struct {
 
 // TestCompliance re-makes the tests of Conversations' compliance suite, by
 // their names there. Still without a line, because the feature is not there:
-// xep0357 (push), stun and turn (calls).
+// stun and turn (calls), xep0065.
 func TestCompliance(t *testing.T) {
 	j := newJudge(t)
 	for _, c := range []struct {
@@ -57,6 +57,7 @@ func TestCompliance(t *testing.T) {
 		{"xep0384", "XEP-0384 §5.3", (*judge).omemo},
 		{"xep0160", "XEP-0160 §4", onDomain("msgoffline")},
 		{"xep0163", "XEP-0163 §6.1", (*judge).pep},
+		{"xep0357", "XEP-0357 §4", onAccount("urn:xmpp:push:0")},
 		{"roster_versioning", "RFC 6121 §2.6.1", offered("urn:xmpp:features:rosterver", "ver")},
 		{"xep0198", "XEP-0198 §2", offered(xmpp.NSSM, "sm")},
 		{"vcard_muc", "XEP-0153 §3", room("vcard-temp")},

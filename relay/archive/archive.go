@@ -33,7 +33,7 @@ func Add(s *relay.Server) {
 	if s.Reads() {
 		s.Disco(relay.OnAccount, mam.NSText)
 	}
-	s.Disco(relay.OnServer, xmpp.NSPolicy)
+	s.Disco(relay.OnServer, xmpp.NSPolicy, xmpp.NSMAM) // profanity looks only there for the account's archive
 	s.DiscoForm(relay.OnServer, a.policy())
 	s.OnBind(func(x *relay.Session) []*xmpp.Element {
 		el, err := a.ends(x)

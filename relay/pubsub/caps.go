@@ -31,6 +31,14 @@ func (b *broker) presence(x *relay.Session, st *xmpp.Stanza, el *xmpp.Element) e
 	return nil
 }
 
+// revive learns again what a client wants to hear of that resumed after a crash:
+// it will not say it by itself, and may have missed something.
+func (b *broker) revive(x *relay.Session) {
+	if p := x.Presence(); p != nil {
+		b.capable(x, p, func(nodes map[string]bool) { b.learn(x, nodes) })
+	}
+}
+
 // arrival does the same for those of other servers who show themselves here:
 // for each person whom they do it to, once.
 func (b *broker) arrival(x *relay.Session, st *xmpp.Stanza, el *xmpp.Element) error {

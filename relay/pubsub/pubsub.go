@@ -53,6 +53,7 @@ func Add(s *relay.Server, o Options) error {
 	b.addPEP()
 	s.OnPresence(b.presence)
 	s.OnGone(b.gone)
+	s.OnRevive(b.revive)
 	s.OnArrival(b.arrival)
 	s.OnDeparted(b.gone)
 	return b.addHost(o)

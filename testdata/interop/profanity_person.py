@@ -38,6 +38,7 @@ presence.login=online
 
 class Profanity:
     program = "profanity"
+    settings = PROFRC
     wires = {"eu.siacs.conversations.axolotl"}
     marks = False
 
@@ -59,7 +60,7 @@ class Profanity:
         shutil.copy(self.stage.server.ca, os.path.join(ca, "ca.pem"))
         subprocess.run(["openssl", "rehash", ca], check=True)
         with open(os.path.join(self.home, "config", "profanity", "profrc"), "w") as f:
-            f.write(PROFRC % ca)
+            f.write(self.settings % ca)
         with open(os.path.join(self.home, "data", "profanity", "accounts"), "w") as f:
             f.write(ACCOUNT % (self.name, self.stage.server.port, self.stage.server.password(self.name)))
 
@@ -139,7 +140,10 @@ class Profanity:
         def acked():
             with open(self.log_file, errors="replace") as f:
                 log = f.read()
-            begin = list(re.finditer(r'RECV: <(?:enabled |resumed h="(\d+)")', log))[-1]
+            begins = list(re.finditer(r'RECV: <(?:enabled |resumed h="(\d+)")', log))
+            if not begins:
+                return False
+            begin = begins[-1]
             stream = log[begin.end():]
             sent = int(begin.group(1) or 0) + len(re.findall(r"SENT: <(?:message|presence|iq)\b", stream))
             acks = re.findall(r'RECV: <a h="(\d+)"', stream)

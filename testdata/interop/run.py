@@ -4,7 +4,7 @@
 Without names it runs all plays. Exit 0 only if all of them passed.
 """
 import logging, os, sys, time
-import archive, converse, devices, lists, pages, sendxmpp
+import archive, converse, devices, lists, pages, profanity_list, sendxmpp
 from profanity_person import Profanity
 from slixmpp_person import Slixmpp
 from sotto_person import Sotto
@@ -38,6 +38,7 @@ def plays():
     yield "nbxmpp-list", lists.nbxmpp, lists.options()
     yield "converse-talk", converse.talk, converse.options(resume="8s")
     yield "converse-group", converse.group, converse.options()
+    yield "profanity-list", profanity_list.everything, lists.options()
     yield "go-sendxmpp-list", sendxmpp.all_else, lists.options()
     yield "go-sendxmpp-refused", sendxmpp.refused, {"e2e": "required"}
 
