@@ -258,19 +258,24 @@ type questions struct {
 
 type question struct {
 	to    xmpp.JID
+	from  xmpp.JID
 	then  func(*xmpp.Stanza)
 	timer *time.Timer
 }
 
-// Query asks anybody, in the domain's name. Unless it returns an error, then is
-// called once: with the answer, or with nil when none came in a minute.
+// Query asks anybody, in the name of the domain or of an account that is the
+// element's from. Unless it returns an error, then is called once: with the
+// answer, or with nil when none came in a minute.
 func (s *Server) Query(el *xmpp.Element, then func(*xmpp.Stanza)) error {
 	id := NewID()
-	st, err := xmpp.StanzaOf(el.Set("id", id).Set("from", s.opt.Domain))
+	if el.Get("from") == "" {
+		el.Set("from", s.opt.Domain)
+	}
+	st, err := xmpp.StanzaOf(el.Set("id", id))
 	if err != nil {
 		return err
 	}
-	q, all := &question{to: st.To, then: then}, &s.questions
+	q, all := &question{to: st.To, from: st.From, then: then}, &s.questions
 	all.mu.Lock()
 	if len(all.open) >= questionsMax {
 		all.mu.Unlock()
@@ -294,24 +299,24 @@ func (s *Server) Query(el *xmpp.Element, then func(*xmpp.Stanza)) error {
 
 func (s *Server) ask(st *xmpp.Stanza) error {
 	if h := s.hosts[st.To.Domain]; h != nil {
-		return h(&Errand{Server: s, From: s.domain, Stanza: st})
+		return h(&Errand{Server: s, From: st.From, Stanza: st})
 	}
 	if !s.Local(st.To) {
-		return s.leave(st.AppendAs(nil, s.domain, st.To, nil, nil), nil)
+		return s.leave(st.AppendAs(nil, st.From, st.To, nil, nil), nil)
 	}
 	y := s.hub.find(st.To.Local, st.To.Resource)
 	if y == nil {
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
-	if !y.offer(st.AppendAs(nil, s.domain, st.To, nil, nil), "", false) {
+	if !y.offer(st.AppendAs(nil, st.From, st.To, nil, nil), "", false) {
 		return xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint)
 	}
 	return nil
 }
 
-// heard takes an answer that is for the domain.
+// heard takes an answer that is for the domain, or an account.
 func (s *Server) heard(from xmpp.JID, st *xmpp.Stanza) bool {
-	return st.To == s.domain && s.closed(st.ID, from, st)
+	return st.To.IsBare() && s.closed(st.ID, from, st)
 }
 
 func (s *Server) heardOf(from xmpp.JID, el *xmpp.Element) {
@@ -323,7 +328,7 @@ func (s *Server) heardOf(from xmpp.JID, el *xmpp.Element) {
 func (s *Server) closed(id string, from xmpp.JID, st *xmpp.Stanza) bool {
 	s.questions.mu.Lock()
 	q := s.questions.open[id]
-	mine := q != nil && q.to == from
+	mine := q != nil && q.to == from && (st == nil || st.To == q.from)
 	if mine {
 		delete(s.questions.open, id)
 	}

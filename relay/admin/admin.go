@@ -30,6 +30,7 @@ type admin struct {
 	o Options
 
 	motd, welcome atomic.Pointer[notice] // nil: none
+	black, white  border
 
 	told struct { // what admins heard of by themselves
 		sync.Mutex
@@ -40,7 +41,7 @@ type admin struct {
 	stops func()     // takes a stop back that was ordered; nil: none was
 }
 
-// Add registers the family.
+// Add registers the family; relay/link must have been added.
 func Add(s *relay.Server, o Options) {
 	a := &admin{s: s, o: o}
 	if err := a.load(); err != nil { // a file is damaged; the others serve
@@ -49,6 +50,7 @@ func Add(s *relay.Server, o Options) {
 	a.people()
 	a.lists()
 	a.words()
+	a.borders()
 	if o.Stop != nil {
 		a.stop()
 	}

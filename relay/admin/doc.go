@@ -5,7 +5,7 @@
 //
 // Promise: who is no admin of this very domain is refused, whatever he asks.
 //
-// Spec:     XEP-0133 (in part): no black and white lists.
+// Spec:     XEP-0133.
 // Runs:     in the goroutine of the session that asks.
 // Touches:  the record "admin" of an account, "motd" of each, and what the
 // operator says to all, which is of nobody.

@@ -6,8 +6,7 @@
 // Promise: presence goes only to those whose subscription was approved; a
 // request is shown until it is answered.
 //
-// Spec:     RFC 6121 §2 (roster), §3 (subscriptions), §4 (presence); XEP-0283
-// (in part): old addresses of other servers are not asked.
+// Spec:     RFC 6121 §2 (roster), §3 (subscriptions), §4 (presence); XEP-0283.
 // Runs:     in the goroutine of the session that acts.
 // Touches:  the records "roster" and "rosterver" of an account.
 // Imports:  sotto/relay, sotto/offline, sotto/xmpp.

@@ -78,10 +78,15 @@ func (r *roster) deliver(el *xmpp.Element) {
 	if _, err := r.s.Store().Account(to.Local); err != nil {
 		return // §3.1.3: nobody learns that there is no such account
 	}
-	typ, token := el.Get("type"), el.Child(xmpp.NSPars, "preauth").Get("token")
-	if typ == "subscribe" && el.Child(nsMoved, "moved") != nil && r.moved(to.Bare(), from.Bare(), el) {
+	if el.Get("type") == "subscribe" && el.Child(nsMoved, "moved") != nil && r.moved(to.Bare(), from.Bare(), el) {
 		return
 	}
+	r.arrives(from, to, el)
+}
+
+// arrives is deliver for an account here that may be reached.
+func (r *roster) arrives(from, to xmpp.JID, el *xmpp.Element) {
+	typ, token := el.Get("type"), el.Child(xmpp.NSPars, "preauth").Get("token")
 	invited := typ == "subscribe" && token != "" && r.s.Invited(to.Local, token)
 	e, push, err := r.edit(to.Local, from.String(), func(i *item) effect {
 		if invited { // XEP-0379 §3.5
