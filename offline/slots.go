@@ -245,9 +245,6 @@ func (s *Store) NewSlot(r Resumable) (*Slot, error) {
 		}
 	}
 	n := sf.free[len(sf.free)-1]
-	if _, err := sf.rings.WriteAt(make([]byte, ringSize*tagSize), n*ringSize*tagSize); err != nil {
-		return nil, err // another's tags would ack the wrong mail
-	}
 	sl := &Slot{file: sf, n: n, at: sf.counters(n), rec: r}
 	if err := sl.save(r); err != nil {
 		return nil, err

@@ -96,7 +96,7 @@ func ofCall(st *xmpp.Stanza) bool {
 
 // Wakes says of mail that waits whether a device is woken for it.
 func (s *Server) Wakes(user string, m *offline.Mail) bool {
-	el, err := xmpp.Parse(m.Body, xmpp.NSClient)
+	el, err := Opened(m, xmpp.JID{Local: user, Domain: s.opt.Domain})
 	if err != nil || el.Child(xmpp.NSCarbons, "sent") != nil {
 		return false
 	}
@@ -252,7 +252,7 @@ func wrapCopy(own, word string, inner []byte) []byte {
 	return append(b, "</forwarded></"+word+"></message>"...)
 }
 
-var toFirst = []byte("<message to='")
+var toFirst, noAddress = []byte("<message to='"), []byte("<message to=''")
 
 // addressed writes the full address of the receiving resource into a copy
 // (XEP-0280 §6.1). Copies lie in the mailboxes with the bare one, for they are

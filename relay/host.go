@@ -3,6 +3,7 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"hash/fnv"
@@ -27,6 +28,7 @@ type Errand struct {
 	From   xmpp.JID // full
 	Stanza *xmpp.Stanza
 	page   *page
+	blank  []byte // what Copy owed last
 }
 
 // Host gives a domain to h. It shows among the server's items (XEP-0030 §4).
@@ -120,13 +122,13 @@ func (e *Errand) Deliver(el *xmpp.Element, to xmpp.JID) error {
 }
 
 // Copy owes a written message that has no address yet to devices of an
-// account. It lies there with the bare one, and each device reads its own. The
-// sender may send the same stanza again after a crash: each mailbox knows it.
+// account. It lies there with an empty one, the same bytes for all who get it,
+// and each device reads its own. The sender may send the same stanza again after a crash: each mailbox knows it.
 func (e *Errand) Copy(body []byte, from string, to xmpp.JID, devices ...string) error {
 	if !e.Server.Local(to) {
 		return e.copyAway(body, to, devices)
 	}
-	m := &offline.Mail{From: from, ID: e.Stanza.ID, Body: addressTo(body, to.Bare())}
+	m := &offline.Mail{From: from, ID: e.Stanza.ID, Body: e.unaddressed(body)}
 	if t := e.page.x.token(e.page, e.Stanza, 2); t != 0 {
 		h := fnv.New64a()
 		h.Write(binary.BigEndian.AppendUint64([]byte(to.Local), t))
@@ -182,6 +184,24 @@ func (e *Errand) AskAccount(q *xmpp.Element, user xmpp.JID) (*xmpp.Element, erro
 }
 
 // addressTo writes the address into the start tag of a message.
+// unaddressed is body with an empty address, see addressed.
+func (e *Errand) unaddressed(body []byte) []byte {
+	rest := body[len("<message"):]
+	if len(e.blank) != len(noAddress)+len(rest) || !bytes.HasSuffix(e.blank, rest) {
+		e.blank = append(append(make([]byte, 0, len(noAddress)+len(rest)), noAddress...), rest...)
+	}
+	return e.blank
+}
+
+// Opened is mail as its owner is to read it.
+func Opened(m *offline.Mail, owner xmpp.JID) (*xmpp.Element, error) {
+	el, err := xmpp.Parse(m.Body, xmpp.NSClient)
+	if err == nil && el.Get("to") == "" {
+		el.Set("to", owner.String())
+	}
+	return el, err
+}
+
 func addressTo(body []byte, to xmpp.JID) []byte {
 	b := make([]byte, 0, len(body)+64)
 	b = xmpp.AppendAttr(append(b, "<message"...), "to", to.String())

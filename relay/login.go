@@ -323,7 +323,7 @@ func (x *Session) back(h uint32) (in uint32, turn int, err error) {
 	}
 	x.out = again
 	x.sm.keptBytes = 0
-	x.sm.kept, x.sm.asked, x.sm.out, x.sm.asks = nil, h, 0, nil
+	x.sm.kept, x.sm.asked, x.sm.asking, x.sm.asks = nil, h, false, nil
 	x.sm.ledger.Restore(h, nil)
 	x.cursor = [2]uint64{}
 	x.books.restart(x.books.safe)

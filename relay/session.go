@@ -68,7 +68,7 @@ type management struct {
 	kept      []sentNote    // unacked stanzas that are not mail
 	keptBytes int
 	asked     uint32   // the last <r/> was behind this stanza
-	out       int      // how many <r/> have no answer yet
+	asking    bool     // that <r/> has no answer yet: the next one waits for it
 	asks      []uint32 // each <a/> that we owe, by what must be safe first
 }
 

@@ -57,9 +57,9 @@ func (x *Session) acked(st *xmpp.Stanza) error {
 		x.mu.Unlock()
 		return x.failSM("unexpected-request")
 	}
-	x.sm.out = max(0, x.sm.out-1)
+	x.sm.asking = false
 	tags, err := x.takeAck(uint32(h))
-	if err == nil && x.sm.out == 0 && len(tags) > 0 && x.sm.ledger.Waiting() > 0 {
+	if err == nil && len(tags) > 0 && x.sm.ledger.Waiting() > 0 {
 		x.sm.asked = uint32(h) // the client is still at it: ask for the rest
 	}
 	x.mu.Unlock()

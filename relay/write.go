@@ -213,9 +213,8 @@ func (x *Session) fillAsk(w *xmpp.Writer, turn int) error {
 		return errStale
 	}
 	if x.sm != nil {
-		if last := x.sm.ledger.Out(); x.sm.curious() && x.sm.asked != last {
-			x.sm.asked = last
-			x.sm.out++
+		if last := x.sm.ledger.Out(); x.sm.curious() && x.sm.asked != last && !x.sm.asking {
+			x.sm.asked, x.sm.asking = last, true
 			w.Bytes([]byte("<r xmlns='" + xmpp.NSSM + "'/>"))
 		}
 		return nil

@@ -98,7 +98,7 @@ func (a *archive) query(r *relay.Request) (*xmpp.Element, error) {
 	results := make([]*xmpp.Element, 0, len(found.Mail))
 	for i := range found.Mail {
 		m := &found.Mail[i]
-		el, err := original(m, bare)
+		el, err := original(m, r.From.Bare())
 		if err != nil {
 			return nil, err
 		}
@@ -116,9 +116,9 @@ func (a *archive) query(r *relay.Request) (*xmpp.Element, error) {
 }
 
 // original is the message as it was sent: a copy (XEP-0280) is unwrapped.
-func original(m *offline.Mail, own string) (*xmpp.Element, error) {
-	el, err := xmpp.Parse(m.Body, xmpp.NSClient)
-	if err != nil || el.Get("from") != own {
+func original(m *offline.Mail, own xmpp.JID) (*xmpp.Element, error) {
+	el, err := relay.Opened(m, own)
+	if err != nil || el.Get("from") != own.String() {
 		return el, err
 	}
 	for _, word := range []string{"sent", "received"} {

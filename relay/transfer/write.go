@@ -167,7 +167,7 @@ func (w *writer) mail(user string, devices []offline.Device) error {
 				m := &all[i]
 				after = m.Seq
 				key := m.From + "\x00" + m.ID + "\x00" + m.Archive
-				el, err := xmpp.Parse(m.Body, xmpp.NSClient)
+				el, err := relay.Opened(m, xmpp.JID{Local: user, Domain: w.s.Domain()})
 				if err != nil || seen[key] && m.ID+m.Archive != "" || el.Get("type") == "error" || el.Child(xmpp.NSCarbons, "") != nil {
 					continue
 				}
