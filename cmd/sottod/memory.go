@@ -22,6 +22,15 @@ const (
 	busy       = 8 << 20 // bytes allocated between two looks
 )
 
+// garbage is how much may lie about before it is collected, at least: a small
+// heap would be gone through many times a second under load for little memory.
+const garbage = 32 << 20
+
+// gcPercent is the runtime's pace for a heap of that much in use.
+func gcPercent(live uint64) int {
+	return int(min(400, max(100, 100*garbage/max(live, 1))))
+}
+
 // giveBack returns memory to the system when a rush is over. The runtime alone
 // does so slowly, and an idle server would look as large as its busiest hour.
 func giveBack(ctx context.Context) {
@@ -32,6 +41,8 @@ func giveBack(ctx context.Context) {
 		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/gc/heap/live:bytes"},
 	}
 	var before uint64
+	pace := gcPercent(0)
+	debug.SetGCPercent(pace)
 	for {
 		select {
 		case <-ctx.Done():
@@ -42,6 +53,10 @@ func giveBack(ctx context.Context) {
 		made := s[0].Value.Uint64() - before
 		before = s[0].Value.Uint64()
 		objects, live := s[2].Value.Uint64(), s[3].Value.Uint64()
+		if p := gcPercent(live); p != pace {
+			pace = p
+			debug.SetGCPercent(pace)
+		}
 		spare := s[1].Value.Uint64() + objects - min(objects, live)
 		if made < busy && spare > spareMin && spare > live/4 {
 			debug.FreeOSMemory()
