@@ -79,7 +79,7 @@ func (s *storm) wire(ctx context.Context) error {
 	all := make([]*device, s.n)
 	var done atomic.Int64
 	err := each(s.n, 4, func(i int) (err error) {
-		all[i], err = s.p.login(ctx, fmt.Sprintf("user%d", i), "prepare", false, func(_ *device, st *xmpp.Stanza) error {
+		all[i], err = s.p.login(ctx, fmt.Sprintf("user%d", i), "storm", false, func(_ *device, st *xmpp.Stanza) error {
 			if st.Kind == xmpp.KindIQ && st.Type == "result" {
 				done.Add(1)
 			}
