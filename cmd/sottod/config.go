@@ -42,6 +42,7 @@ type Config struct {
 	KeepMail  string   `toml:"keep_mail" doc:"How long an undelivered message waits, as 720h. Then the sender is told and it is deleted."`
 	Resume    string   `toml:"resume" doc:"How long a client that lost its connection may resume its session."`
 	Words     int      `toml:"stranger_words" doc:"How many messages in a row somebody may write to people who do not know him; then one a second. 0: no limit."`
+	Rate      int      `toml:"client_rate" doc:"KiB a second that one account may send, after four seconds' worth at once, and at most 20 messages a second after 400; more is read later. 0: no limit."`
 	Hold      string   `toml:"hold" doc:"Whose first message waits until its receiver writes to him, adds or accepts him. others: that of people of other servers whom the receiver does not know. all: of people here, too. none: nobody's."`
 	Rooms     string   `toml:"rooms" doc:"Domain of group chats. Empty: rooms. and the domain."`
 	RoomPast  int      `toml:"room_history" doc:"How many messages a new room shows to who enters; they are kept in memory only. Members of private groups need none: what they missed waits for them."`
@@ -73,7 +74,7 @@ type Config struct {
 func defaults() Config {
 	return Config{
 		Domain: "localhost", Data: "data", Listen: []string{"127.0.0.1:5222"}, ListenTLS: []string{"127.0.0.1:5223"},
-		E2E: "required", Invites: "operator", Mode: "forget", History: "0s", KeepMail: "720h", Resume: "10m", Words: 60, Hold: "others",
+		E2E: "required", Invites: "operator", Mode: "forget", History: "0s", KeepMail: "720h", Resume: "10m", Words: 60, Rate: 256, Hold: "others",
 		KeepFiles: "720h", FileMax: 100, FileQuota: 1024, Push: true,
 		S2S: "off", ListenS2S: []string{":5269"}, S2SCerts: "required", S2SWait: "24h",
 		Strangers: 4096, PerSource: 256, LoginTime: "30s", Trusted: []string{"127.0.0.0/8", "::1/128"}, LogLevel: "info",
@@ -148,6 +149,9 @@ func (c *Config) check() error {
 	if c.Strangers < 16 || c.PerSource < 1 {
 		return errors.New("strangers must be at least 16, strangers_per_address at least 1")
 	}
+	if c.Rate < 0 || c.Rate > 1<<20 {
+		return errors.New("client_rate is a number of KiB, or 0")
+	}
 	if c.RoomPast < 0 {
 		return errors.New("room_history is less than none")
 	}
@@ -191,7 +195,7 @@ func (c *Config) files() upload.Options {
 
 // strangers are checked already.
 func (c *Config) strangers() budget.Options {
-	return budget.Options{Burst: c.Words, Hold: map[string]budget.Hold{"others": budget.Others, "all": budget.Everybody}[c.Hold]}
+	return budget.Options{Burst: c.Words, Rate: c.Rate << 10, Hold: map[string]budget.Hold{"others": budget.Others, "all": budget.Everybody}[c.Hold]}
 }
 
 // limits are checked already.

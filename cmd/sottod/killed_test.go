@@ -44,7 +44,7 @@ func newProcess(t *testing.T) *process {
 	if out, err := exec.Command("go", "build", "-o", p.bin, ".").CombinedOutput(); err != nil {
 		t.Fatal(string(out), err)
 	}
-	text := fmt.Sprintf("data = %q\nlisten = [%q]\nlisten_tls = []\nstranger_words = 0\nlog = \"warn\"\n", p.data, p.addr)
+	text := fmt.Sprintf("data = %q\nlisten = [%q]\nlisten_tls = []\nstranger_words = 0\nclient_rate = 0\nlog = \"warn\"\n", p.data, p.addr)
 	if err := os.WriteFile(p.conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -168,7 +168,7 @@ func (p *peer) launch(name string, args ...string) error {
 }
 
 func startSottod(_ context.Context, c *commands, p *peer) error {
-	conf := fmt.Sprintf("domain = %q\ndata = %q\nlisten = [%q]\nlisten_tls = []\ncert = %q\nkey = %q\ne2e = \"optional\"\nregister = true\nstranger_words = 0\n",
+	conf := fmt.Sprintf("domain = %q\ndata = %q\nlisten = [%q]\nlisten_tls = []\ncert = %q\nkey = %q\ne2e = \"optional\"\nregister = true\nstranger_words = 0\nclient_rate = 0\n",
 		domain, filepath.Join(p.dir, "data"), p.addr, filepath.Join(p.dir, "crt.pem"), filepath.Join(p.dir, "key.pem"))
 	if err := p.write("sottod.toml", []byte(conf)); err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 type Options struct {
 	Burst int  // messages in a row, then one a second; 0: no limit
 	Hold  Hold // whose first message waits until it is wanted
+	Rate  int  // bytes a second that one account may send; 0: no limit
 }
 
 // Requests to be a contact: a few, then one in an hour.
@@ -32,7 +33,9 @@ type budget struct {
 	words  map[string]*rate.Limiter // by account: messages to strangers
 	asks   map[string]*rate.Limiter // by account: requests
 	people map[string]*rate.Limiter // by account, or server: people who were written to for the first time
-	met    map[pair]bool            // who has written to whom, or is known to
+	asked  map[string]*rate.Limiter // by account, or server: questions to strangers
+	paces  map[string]*throttle
+	met    map[pair]bool // who has written to whom, or is known to
 }
 
 // pair is one direction: from has written to to.
@@ -47,7 +50,10 @@ const (
 // Add registers the family.
 func Add(s *relay.Server, o Options) {
 	b := &budget{s: s, o: o, words: map[string]*rate.Limiter{}, asks: map[string]*rate.Limiter{},
-		people: map[string]*rate.Limiter{}, met: map[pair]bool{}}
+		people: map[string]*rate.Limiter{}, asked: map[string]*rate.Limiter{}, paces: map[string]*throttle{}, met: map[pair]bool{}}
+	if o.Rate > 0 {
+		s.OnStanza(b.pace)
+	}
 	if o.Hold != Nobody {
 		s.OnStanza(b.turnsTo)
 		s.Hold = b.hold
@@ -71,6 +77,8 @@ func (b *budget) stanza(x *relay.Session, st *xmpp.Stanza) error {
 	switch {
 	case st.Kind == xmpp.KindMessage && st.Type != "error":
 		return b.message(x, st.To)
+	case st.Kind == xmpp.KindIQ && (st.Type == "get" || st.Type == "set") && st.To.IsBare():
+		return b.question(x, st.To)
 	case st.Kind == xmpp.KindPresence && st.Type == "subscribe":
 		return b.spend(b.asks, x.User(), rate.Every(asksEvery), asksBurst, "you ask many people to be your contacts; try again later")
 	}
