@@ -20,6 +20,7 @@ import (
 	"sotto/relay/pubsub"
 	"sotto/relay/push"
 	"sotto/relay/roster"
+	"sotto/relay/unified"
 	"sotto/relay/upload"
 	"sotto/relay/vcard"
 	"sotto/relay/web"
@@ -54,6 +55,7 @@ func Add(s *relay.Server, o Options) error {
 	web.Add(s)
 	chat.Add(s, o.Chat)
 	upload.Add(s, o.Upload)
+	unified.Add(s)
 	private.Add(s)
 	vcard.Add(s)
 	if err := push.Add(s, o.Push); err != nil {

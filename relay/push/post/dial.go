@@ -43,7 +43,7 @@ func client(allow []netip.Prefix, roots *x509.CertPool, whole time.Duration) *ht
 		Transport: &http.Transport{
 			DialContext: d.DialContext, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout: dialTime, MaxResponseHeaderBytes: headersMax, MaxConnsPerHost: hostMax,
-			MaxIdleConns: 64, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true, DisableCompression: true,
+			MaxIdleConns: 64, MaxIdleConnsPerHost: hostMax, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true, DisableCompression: true,
 		},
 	}
 }
