@@ -41,7 +41,7 @@ func (s *Server) Whose(j xmpp.JID) string {
 	if s.Local(j) {
 		return j.Local
 	}
-	return j.Bare().String()
+	return j.Local + "@" + j.Domain // also of a domain itself
 }
 
 // Clients lists the sessions of whoever j is; of other servers, those that show
@@ -280,11 +280,13 @@ func (s *Server) arrive(x *Session, st *xmpp.Stanza, p *page) error {
 		}
 	}
 	if !s.Local(st.To) {
-		found, err := s.host(x, st, p)
-		if !found {
-			return xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
+		if found, err := s.host(x, st, p); found {
+			return err
 		}
-		return err
+		if s.opt.E2E && st.Kind == xmpp.KindMessage && readable(st) {
+			return xmpp.Refuse(xmpp.Modify, xmpp.PolicyViolation).Say("this server takes only end-to-end encrypted messages")
+		}
+		return s.send(x, st, st.To, p) // between a component and others
 	}
 	switch st.Kind {
 	case xmpp.KindMessage:

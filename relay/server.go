@@ -71,6 +71,8 @@ type Server struct {
 
 	// Ports serve what is more than clients; features add them by name.
 	Ports map[string]func(l net.Listener) error
+	// Beside lists entities that come and go; nil: there are none.
+	Beside func() []Item
 	// Away takes what is for another server or a component (relay/link); nil: there is no way.
 	Away func(l *Letter) (*offline.Ticket, error)
 	// Undelivered is told of mail that was not fetched in time; true: it was somebody's for elsewhere.

@@ -63,6 +63,8 @@ type Config struct {
 	S2SRoots  string   `toml:"s2s_roots" doc:"File of authorities, PEM, whose certificates other servers may show besides those that the system trusts."`
 	S2SNames  string   `toml:"s2s_resolver" doc:"Name server to ask for other servers, as 127.0.0.1:53. Empty: the system's."`
 	S2SWait   string   `toml:"s2s_wait" doc:"How long a message waits for a server that cannot be reached, as 24h. Then the sender is told and it is deleted."`
+	Beside    []string `toml:"components" doc:"Programs that speak for a domain of their own (XEP-0114), each as its domain, a blank and its secret: bot.chat.example correct-horse."`
+	ListenOwn []string `toml:"listen_components" doc:"Addresses for components; they are without TLS, so keep them on this machine or behind a wall. Closed while there are none."`
 	Strangers int      `toml:"strangers" doc:"Connections that have not logged in yet, in all. Beyond it the oldest one goes."`
 	PerSource int      `toml:"strangers_per_address" doc:"The same, from one address. People behind one address who have logged in are not counted."`
 	LoginTime string   `toml:"login_time" doc:"How long a connection may take to log in."`
@@ -77,6 +79,7 @@ func defaults() Config {
 		E2E: "required", Invites: "operator", Mode: "forget", History: "0s", KeepMail: "720h", Resume: "10m", Words: 60, Rate: 256, Hold: "others",
 		KeepFiles: "720h", FileMax: 100, FileQuota: 1024, Push: true,
 		S2S: "off", ListenS2S: []string{":5269"}, S2SCerts: "required", S2SWait: "24h",
+		ListenOwn: []string{"127.0.0.1:5347"},
 		Strangers: 4096, PerSource: 256, LoginTime: "30s", Trusted: []string{"127.0.0.0/8", "::1/128"}, LogLevel: "info",
 	}
 }

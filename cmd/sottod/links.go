@@ -4,9 +4,11 @@ package main
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"sotto/relay/link"
@@ -17,6 +19,9 @@ import (
 func (c *Config) checkS2S() error {
 	if c.S2S != "off" && c.S2S != "listed" && c.S2S != "open" {
 		return fmt.Errorf("s2s is %q; take off, listed or open", c.S2S)
+	}
+	if _, err := c.components(); err != nil {
+		return err
 	}
 	if c.S2SCerts != "required" && c.S2SCerts != "optional" {
 		return fmt.Errorf("s2s_certificates is %q; take required or optional", c.S2SCerts)
@@ -32,10 +37,28 @@ func (c *Config) checkS2S() error {
 	return nil
 }
 
+// components are the secrets by domain.
+func (c *Config) components() (map[string]string, error) {
+	all := map[string]string{}
+	for _, s := range c.Beside {
+		domain, secret, _ := strings.Cut(s, " ")
+		j, err := xmpp.ParseJID(domain)
+		if err != nil || j != j.Host() || j.Domain != domain || domain == c.Domain || strings.TrimSpace(secret) != secret || secret == "" {
+			return nil, errors.New("components: write each as its domain, a blank and its secret, like bot.chat.example correct-horse")
+		}
+		if _, twice := all[domain]; twice {
+			return nil, fmt.Errorf("components has %s twice", domain)
+		}
+		all[domain] = secret
+	}
+	return all, nil
+}
+
 // links are how this server talks with others.
 func (c *Config) links() (link.Options, error) {
 	wait, _ := time.ParseDuration(c.S2SWait) // checked by loadConfig
 	o := link.Options{Servers: c.S2S, Listed: c.S2SAllow, Lax: c.S2SCerts == "optional", Resolver: c.S2SNames, Wait: wait}
+	o.Components, _ = c.components() // checked by loadConfig
 	if c.S2S == "off" || c.S2SRoots == "" {
 		return o, nil
 	}
@@ -54,8 +77,12 @@ func (c *Config) links() (link.Options, error) {
 
 // linkPorts are the addresses of ports that only links open, by their names.
 func (c *Config) linkPorts() map[string][]string {
-	if c.S2S == "off" {
-		return nil
+	all := map[string][]string{}
+	if c.S2S != "off" {
+		all["s2s"], all["s2s_tls"] = c.ListenS2S, c.DirectS2S
 	}
-	return map[string][]string{"s2s": c.ListenS2S, "s2s_tls": c.DirectS2S}
+	if len(c.Beside) > 0 {
+		all["component"] = c.ListenOwn
+	}
+	return all
 }

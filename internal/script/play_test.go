@@ -158,6 +158,8 @@ func (p *play) do(line string) {
 		}
 	case "pushes": // so many registrations for push
 		p.pushes(f[1], f[2])
+	case "components", "component": // bot.localhost may come by the word sesame; an actor of that name comes
+		p.components(f)
 	case "links", "far", "waits":
 		p.links(f)
 	case "mailbox":

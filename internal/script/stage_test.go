@@ -43,6 +43,7 @@ type stage struct {
 	strangers budget.Options
 	link      link.Options // how it talks with other servers
 	s2s       string       // where they find it
+	side      string       // where components do
 
 	store *offline.Store
 	relay *relay.Server
@@ -52,7 +53,7 @@ type stage struct {
 func newStage(t *testing.T) *stage { return newStageOf(t, "localhost") }
 
 func newStageOf(t *testing.T, domain string) *stage {
-	s := &stage{t: t, domain: domain, dir: t.TempDir(), s2s: "127.0.0.1:0", push: push.Options{Slack: 200 * time.Millisecond, Retry: 50 * time.Millisecond, Grace: 100 * time.Millisecond}}
+	s := &stage{t: t, domain: domain, dir: t.TempDir(), s2s: "127.0.0.1:0", side: "127.0.0.1:0", push: push.Options{Slack: 200 * time.Millisecond, Retry: 50 * time.Millisecond, Grace: 100 * time.Millisecond}}
 	s.certificate()
 	s.open()
 	t.Cleanup(s.close)
@@ -104,6 +105,9 @@ func (s *stage) open() {
 	go s.relay.Serve(context.Background(), l, false)
 	if s.link.Servers != "" {
 		s.listenLinks()
+	}
+	if len(s.link.Components) > 0 {
+		s.listenComponents()
 	}
 }
 

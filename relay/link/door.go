@@ -15,14 +15,23 @@ import (
 // proofTime is how long another server may take to prove its domain.
 const proofTime = 30 * time.Second
 
-// serve lets other servers in by a listener until it closes, or the server
-// shuts down. direct means TLS from the first byte (XEP-0368).
+// serve lets other servers in by a listener. direct means TLS from the first
+// byte (XEP-0368).
 func (l *links) serve(ln net.Listener, direct bool) error {
+	d := &peer.Door{Trust: l.trust, Serves: l.serves, May: l.may, Ask: l.confirm, Deadline: proofTime}
+	return l.listen(ln, func(ctx context.Context, nc net.Conn) (*peer.Stream, error) { return d.Accept(ctx, nc, direct) })
+}
+
+// A knock is how somebody proves who he is.
+type knock func(ctx context.Context, nc net.Conn) (*peer.Stream, error)
+
+// listen takes sockets until the listener closes, or the server shuts down.
+func (l *links) listen(ln net.Listener, k knock) error {
 	done := make(chan struct{})
 	if !l.s.Go(func(ctx context.Context) {
 		defer close(done)
 		defer context.AfterFunc(ctx, func() { ln.Close() })()
-		l.accept(ctx, ln, direct)
+		l.accept(ctx, ln, k)
 	}) {
 		return ln.Close()
 	}
@@ -30,8 +39,7 @@ func (l *links) serve(ln net.Listener, direct bool) error {
 	return nil
 }
 
-func (l *links) accept(ctx context.Context, ln net.Listener, direct bool) {
-	d := &peer.Door{Trust: l.trust, Serves: l.s.Hosted, May: l.may, Ask: l.confirm, Deadline: proofTime}
+func (l *links) accept(ctx context.Context, ln net.Listener, k knock) {
 	for {
 		nc, err := ln.Accept()
 		switch {
@@ -51,13 +59,17 @@ func (l *links) accept(ctx context.Context, ln net.Listener, direct bool) {
 			continue
 		}
 		if !l.s.Go(func(ctx context.Context) {
-			p, err := d.Accept(ctx, nc, direct)
+			p, err := k(ctx, nc)
 			l.leave(from)
 			if err != nil {
 				l.s.Log().Debug("link refused", "conn", from, "err", err)
 				return
 			}
-			l.welcome(ctx, p)
+			if p.Us == peer.Beside {
+				l.admit(ctx, p)
+			} else {
+				l.welcome(ctx, p)
+			}
 		}) {
 			nc.Close()
 		}

@@ -27,6 +27,8 @@ type Options struct {
 	Resolver string         // address of a name server; empty: the system's
 	Wait     time.Duration  // how long a message waits for a server; default 24 h
 	Stop     time.Duration  // between two tries, at most; default 5 min
+
+	Components map[string]string // secrets by domain (XEP-0114)
 }
 
 // The limits: no server and no stranger makes us hold more.
@@ -57,10 +59,11 @@ type links struct {
 	asks    chan struct{}  // places for keys that are being confirmed
 }
 
-// Add registers the family; with links, the server has the ports s2s and
-// s2s_tls.
+// Add registers the family. With links the server has the ports s2s and
+// s2s_tls, with components the port component.
 func Add(s *relay.Server, o Options) {
-	if o.Servers == "" || o.Servers == "off" {
+	servers := o.Servers == "listed" || o.Servers == "open"
+	if !servers && len(o.Components) == 0 {
 		return
 	}
 	if o.Wait == 0 {
@@ -77,14 +80,21 @@ func Add(s *relay.Server, o Options) {
 		asks:  make(chan struct{}, asksMax),
 	}
 	s.Away, s.Undelivered = l.send, l.undelivered
+	s.Beside = l.items
+	s.Go(l.begin)
+	if len(o.Components) > 0 {
+		s.Ports["component"] = l.beside
+	}
+	if !servers {
+		return
+	}
 	s.Ports["s2s"] = func(ln net.Listener) error { return l.serve(ln, false) }
 	s.Ports["s2s_tls"] = func(ln net.Listener) error { return l.serve(ln, true) }
-	s.Go(l.begin)
 }
 
 // may says whether a server may have links with us.
 func (l *links) may(domain string) bool {
-	return l.o.Servers == "open" || slices.Contains(l.o.Listed, domain)
+	return !l.serves(domain) && (l.o.Servers == "open" || l.o.Servers == "listed" && slices.Contains(l.o.Listed, domain))
 }
 
 // notes are the records of pairs that something may wait for.
@@ -152,13 +162,15 @@ func (l *links) closeAll() {
 func (l *links) tend() {
 	now := time.Now()
 	l.mu.Lock()
-	var idle, dead []*stream
+	var idle, dead, deaf []*stream
 	for s := range l.streams {
 		switch s.state(now) {
 		case quiet:
 			idle = append(idle, s)
 		case silent:
 			dead = append(dead, s)
+		case mute:
+			deaf = append(deaf, s)
 		}
 	}
 	for p, r := range l.roads {
@@ -172,6 +184,13 @@ func (l *links) tend() {
 	}
 	for _, s := range dead {
 		s.conn.Drop()
+	}
+	for _, s := range deaf {
+		s.mu.Lock()
+		covers := s.covers
+		s.mu.Unlock()
+		l.s.Log().Warn("a component answers no pings: what was written counts as taken")
+		_ = s.acked(covers, false) // it was sent: never too high
 	}
 }
 
@@ -190,7 +209,9 @@ func (l *links) road(p pair) *road {
 // send owes a stanza to another server.
 func (l *links) send(t *relay.Letter) (*offline.Ticket, error) {
 	p := pair{t.From.Domain, t.To.Domain}
-	if p.them == "" || !l.may(p.them) {
+	if _, ok := l.secret(p.them); ok {
+		p.us = peer.Beside
+	} else if p.them == "" || !l.may(p.them) {
 		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.RemoteServerNotFound).Say("this server does not talk with " + p.them)
 	}
 	r := l.road(p)

@@ -12,6 +12,7 @@ import (
 	"sotto/offline"
 	"sotto/relay"
 	"sotto/xmpp"
+	"sotto/xmpp/peer"
 )
 
 // A road is what goes from one of our domains to one of theirs: a mailbox, and
@@ -42,9 +43,12 @@ func (r *road) send(t *relay.Letter) (*offline.Ticket, error) {
 	if r.stream != nil || why != nil && time.Since(r.failed) > pauses(r.tries, r.l.o.Stop) {
 		why = nil
 	}
-	bytes, noted, acks := r.bytes, r.noted, r.stream != nil && r.stream.acks
+	bytes, noted, acks, up := r.bytes, r.noted, r.stream != nil && r.stream.acks, r.stream != nil
 	r.used = time.Now()
 	r.mu.Unlock()
+	if r.pair.us == peer.Beside && t.Hasty && !up {
+		return nil, xmpp.Refuse(xmpp.Wait, xmpp.ServiceUnavailable).Say("the component is not there now")
+	}
 	if why != nil && (t.Hasty || why.Type == xmpp.Cancel) {
 		return nil, why
 	}
@@ -77,7 +81,7 @@ func (r *road) send(t *relay.Letter) (*offline.Ticket, error) {
 // wake makes the stream's writer look, or looks for a way.
 func (r *road) wake() {
 	r.mu.Lock()
-	s, start := r.stream, r.stream == nil && !r.running
+	s, start := r.stream, r.stream == nil && !r.running && r.pair.us != peer.Beside // a component comes by itself
 	r.running = r.running || start
 	r.mu.Unlock()
 	switch {
@@ -188,6 +192,9 @@ func (r *road) leave(s *stream, moved bool) {
 	}
 	r.used = time.Now()
 	r.mu.Unlock()
+	if r.pair.us == peer.Beside {
+		r.bounce(xmpp.Refuse(xmpp.Wait, xmpp.ServiceUnavailable).Say("the component has gone"), false)
+	}
 	if r.box.Len() > 0 {
 		r.wake()
 	}

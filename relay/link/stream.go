@@ -23,6 +23,7 @@ type stream struct {
 	conn   *xmpp.Conn
 	in     *relay.Inbound
 	called bool // by us
+	beside bool // to a component
 	comes  bool // their stanzas may come
 	acks   bool // they ack by stream management what we send
 	since  time.Time
@@ -57,6 +58,7 @@ const (
 
 func (l *links) stream(p *peer.Stream, called bool) *stream {
 	s := &stream{l: l, peer: p, called: called, comes: !called || p.Bidi, acks: called && p.SM, since: time.Now(), used: time.Now(), sizes: map[uint64]int{}}
+	s.beside = p.Us == peer.Beside
 	s.conn = p.Flow(xmpp.JID{}, false)
 	s.conn.Hurry(stanzaTime)
 	s.conn.Replies(s.reply)
@@ -69,7 +71,7 @@ func (l *links) stream(p *peer.Stream, called bool) *stream {
 func (s *stream) reply(el *xmpp.Element) bool {
 	to, err1 := xmpp.ParseJID(el.Get("to"))
 	from, err2 := xmpp.ParseJID(el.Get("from"))
-	if err1 == nil && err2 == nil && to.Domain == s.peer.Them && from.Domain == s.peer.Us {
+	if err1 == nil && err2 == nil && to.Domain == s.peer.Them && (from.Domain == s.peer.Us || s.beside) {
 		_ = s.l.s.Route(el) // too much waits for them: they lose an error
 	}
 	return true
@@ -103,14 +105,19 @@ const (
 	well mood = iota
 	quiet
 	silent
+	mute // a component that answers no pings, though it is there
 )
 
 func (s *stream) state(now time.Time) mood {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
+	case !s.asked.IsZero() && now.Sub(s.asked) > answerTime && s.beside:
+		return mute
 	case !s.asked.IsZero() && now.Sub(s.asked) > answerTime:
 		return silent
+	case s.beside:
+		return well
 	case s.ledger.Waiting() == 0 && now.Sub(s.used) > idleTime:
 		return quiet
 	}
@@ -132,7 +139,7 @@ func (s *stream) handle(st *xmpp.Stanza) error {
 		return &xmpp.StreamError{Cond: xmpp.StreamImproperAddressing}
 	case st.From.Domain != s.peer.Them: // §8.1.2.2
 		return &xmpp.StreamError{Cond: xmpp.StreamInvalidFrom}
-	case st.To.Domain != s.peer.Us:
+	case st.To.Domain != s.peer.Us && !s.beside:
 		return &xmpp.StreamError{Cond: xmpp.StreamHostUnknown}
 	}
 	if st.Kind == xmpp.KindIQ && (st.Type == "result" || st.Type == "error") && st.To == st.To.Host() {
@@ -165,7 +172,7 @@ func (s *stream) nonza(st *xmpp.Stanza) error {
 		s.say(xmpp.El(xmpp.NSSM, "failed").Add(xmpp.El(xmpp.NSStanzas, string(xmpp.ItemNotFound))).Bytes())
 		return nil
 	}
-	if b := s.l.trust.Answer(el); b != nil {
+	if b := s.l.trust.Answer(el); b != nil && !s.beside {
 		s.say(b)
 		return nil
 	}
@@ -300,7 +307,7 @@ func (s *stream) write(w *xmpp.Writer, m *offline.Mail) {
 		return
 	}
 	w.Bytes(m.Body[:len(m.Body)-len(endMessage)])
-	w.Element(xmpp.El(xmpp.NSDelay, "delay", "from", s.peer.Us, "stamp", m.At.UTC().Format("2006-01-02T15:04:05.000Z")))
+	w.Element(xmpp.El(xmpp.NSDelay, "delay", "from", s.l.s.Domain(), "stamp", m.At.UTC().Format("2006-01-02T15:04:05.000Z")))
 	w.Bytes(endMessage)
 }
 
@@ -318,6 +325,10 @@ func (s *stream) ask(w *xmpp.Writer) {
 		return
 	}
 	s.ping, s.covers = relay.NewID(), s.ledger.Out()
-	iq := xmpp.El(xmpp.NSClient, "iq", "type", "get", "id", s.ping, "from", s.peer.Us, "to", s.peer.Them)
+	us := s.peer.Us
+	if s.beside {
+		us = s.l.s.Domain()
+	}
+	iq := xmpp.El(xmpp.NSClient, "iq", "type", "get", "id", s.ping, "from", us, "to", s.peer.Them)
 	w.Element(iq.Add(xmpp.El(xmpp.NSPing, "ping")))
 }

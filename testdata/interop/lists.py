@@ -33,6 +33,17 @@ async def slixmpp(stage):
     await run(stage, sys.executable, "-W", "ignore", os.path.join(HERE, "slixmpp_list.py"))
 
 
+SIDE = free_port()
+
+
+def beside():
+    return {"e2e": "optional", "components": ["bot.localhost sesame"], "listen_components": ["127.0.0.1:%d" % SIDE]}
+
+
+async def component(stage):
+    await run(stage, sys.executable, "-W", "ignore", os.path.join(HERE, "slixmpp_component.py"), str(SIDE))
+
+
 async def nbxmpp(stage):
     need_nbxmpp()
     await run(stage, "/usr/bin/python3", "-W", "ignore", os.path.join(HERE, "nbxmpp_list.py"))  # Debian's: it needs GLib

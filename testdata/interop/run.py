@@ -35,6 +35,7 @@ def plays():
     yield "strophe-websocket", pages.does("strophe", "websocket"), pages.options()
     yield "strophe-bosh", pages.does("strophe", "bosh"), pages.options()
     yield "slixmpp-list", lists.slixmpp, lists.options()
+    yield "slixmpp-component", lists.component, lists.beside()
     yield "nbxmpp-list", lists.nbxmpp, lists.options()
     yield "converse-talk", converse.talk, converse.options(resume="8s")
     yield "converse-group", converse.group, converse.options()
