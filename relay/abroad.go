@@ -361,3 +361,11 @@ func (s *Server) Go(f func(ctx context.Context)) bool {
 	}()
 	return true
 }
+
+// Items lists the hosts, and the components that are there.
+func (s *Server) Items() []Item {
+	if s.Beside == nil {
+		return s.items
+	}
+	return append(s.items[:len(s.items):len(s.items)], s.Beside()...)
+}

@@ -40,14 +40,6 @@ func (s *Server) Host(domain string, name string, h Host) {
 // An Item is one entity that the domain lists (XEP-0030 §4).
 type Item struct{ JID, Name string }
 
-// Items lists the hosts, and the components that are there.
-func (s *Server) Items() []Item {
-	if s.Beside == nil {
-		return s.items
-	}
-	return append(s.items[:len(s.items):len(s.items)], s.Beside()...)
-}
-
 // host sends a stanza to another domain of ours; found is false when there is none.
 func (s *Server) host(x *Session, st *xmpp.Stanza, p *page) (found bool, err error) {
 	h := s.hosts[st.To.Domain]
