@@ -12,7 +12,7 @@ require (
 	github.com/alecthomas/kong v1.17.0 // command lines
 	github.com/charmbracelet/colorprofile v0.4.3 // colours that a terminal has
 	github.com/charmbracelet/x/ansi v0.11.9 // widths of what is drawn
-	github.com/coder/websocket v1.8.15 // RFC 7395
+	github.com/coder/websocket v1.8.15 // the other end of WebSockets, in tests
 	github.com/xdg-go/scram v1.4.0 // SCRAM, both ends
 	github.com/xdg-go/stringprep v1.0.4 // passwords, as SCRAM prepares them
 	github.com/zalando/go-keyring v0.2.8 // the key of a vault in the OS keyring

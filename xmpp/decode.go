@@ -377,6 +377,9 @@ func (a *accept) expect(header bool, l Limits) {
 func (a *accept) secured() bool {
 	switch c := a.c.nc.(type) {
 	case Framed:
+		if w, ok := c.(interface{ Wait() }); ok {
+			a.c.dec.wait = w.Wait
+		}
 	case *tls.Conn:
 		cs := c.ConnectionState()
 		a.bindings = Bindings(&cs, a.setup.shown())
