@@ -154,7 +154,7 @@ func New(o Options) (*Server, error) {
 	s.life, s.end = context.WithCancel(context.Background())
 	s.setup = &xmpp.Setup{
 		Domain: o.Domain, TLS: o.TLS, Log: o.Log, Lookup: s.lookup, Deadline: o.Deadline,
-		Attempt: s.attempt, Proved: s.proved, Barred: s.barred, Weak: s.weak, Strengthen: s.strengthen, Features: s.streamFeatures,
+		Attempt: s.attempt, Proved: s.proved, Barred: s.barred, Secret: []byte(o.Store.Mark("nobody")), Weak: s.weak, Strengthen: s.strengthen, Features: s.streamFeatures,
 	}
 	if o.Door != nil {
 		s.setup.Door = &xmpp.Door{Open: o.Door.Open, Invited: o.Door.Invited, Ask: s.door}

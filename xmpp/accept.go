@@ -33,6 +33,7 @@ type Setup struct {
 	// Barred says that an account is disabled; only who has proved to be its
 	// owner is told. nil: none is.
 	Barred func(local string) bool
+	Secret []byte // makes what names without an account show; of the process when nil
 	// Weak says whether an account, "" any, has no keys for SCRAM-SHA-256; then
 	// that is not offered. Strengthen keeps keys that came since. nil: none has.
 	Weak       func(local string) bool

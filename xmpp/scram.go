@@ -56,19 +56,23 @@ func NewCredentials(password string) (Credentials, error) {
 	return c, nil
 }
 
-// fakeKey makes the salts of accounts that do not exist: the same name always
-// has the same salt, so nobody can tell it from a real one.
+// fakeKey makes the salts of accounts that do not exist, where Setup has no
+// Secret for it: the same name always has the same salt, as a real one has.
 var fakeKey = func() []byte {
 	b := make([]byte, 32)
 	_, _ = rand.Read(b) // never fails
 	return b
 }()
 
-func fake(local string) Credentials {
+func (x *exchange) fake() Credentials {
+	key := x.a.setup.Secret
+	if key == nil {
+		key = fakeKey
+	}
 	v := func(label string, size int) Verifier {
 		part := func(what string) []byte {
-			m := hmac.New(sha256.New, fakeKey)
-			m.Write([]byte(label + what + "\x00" + local))
+			m := hmac.New(sha256.New, key)
+			m.Write([]byte(label + what + "\x00" + x.user))
 			return m.Sum(nil)
 		}
 		return Verifier{part("salt")[:16], iterations, part("stored")[:size], part("server")[:size]}
@@ -263,7 +267,7 @@ func (x *exchange) credentials() (Credentials, error) {
 	if err := x.attempt(); err != nil {
 		return Credentials{}, err
 	}
-	none := fake(x.user) // made in any case: it takes time
+	none := x.fake() // made in any case: it takes time
 	c, err := x.a.setup.Lookup(x.user)
 	if errors.Is(err, ErrNoUser) {
 		return none, nil
@@ -282,7 +286,7 @@ func (x *exchange) converse(gs2 string) error {
 	}
 	v := x.m.pick(c)
 	if len(v.StoredKey) == 0 { // keys that another server made, for the other hash only
-		x.real, v = false, x.m.pick(fake(x.user))
+		x.real, v = false, x.m.pick(x.fake())
 	}
 	srv, err := x.m.Hash.NewServer(func(string) (scram.StoredCredentials, error) {
 		return scram.StoredCredentials{
@@ -328,7 +332,7 @@ func (x *exchange) plain(in []byte) error {
 		hash, v = scram.SHA1, c.SHA1
 	}
 	if len(v.StoredKey) == 0 {
-		x.real, hash, v = false, scram.SHA256, fake(x.user).SHA256
+		x.real, hash, v = false, scram.SHA256, x.fake().SHA256
 	}
 	cl, err := hash.NewClient("x", f[2], "")
 	if err != nil {

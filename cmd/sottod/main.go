@@ -106,6 +106,8 @@ func hint(err error) string {
 		return "another server has the port; stop it or change listen in the configuration"
 	case strings.Contains(err.Error(), offline.ErrNoAccount.Error()):
 		return "sottod user list"
+	case strings.Contains(err.Error(), "accounts imported"):
+		return "mend the file and give the same command again: it goes on where it stopped"
 	case strings.Contains(err.Error(), errNoDevice.Error()):
 		return "sottod device list shows their ids"
 	}

@@ -103,7 +103,7 @@ func carry(o *order, r *relay.Server, say func(string)) ([]string, error) {
 	got, err := transfer.Import(r, o.File, o.Domain, say)
 	line := fmt.Sprintf("%d accounts imported, %d were here from an import before, %d notes", got.Made, got.Here, got.Noted)
 	if err != nil {
-		return nil, fmt.Errorf("%w\n%s\nmend the file and give the same command again: it goes on where it stopped", err, line)
+		return nil, fmt.Errorf("%w (%s)", err, line)
 	}
 	return []string{line}, nil
 }

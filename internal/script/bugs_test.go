@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
@@ -56,6 +57,7 @@ var bugs = []struct {
 	{"certificates of another name", "CVE-2022-24968 Mellium, CVE-2022-26491 Pidgin: TXT records", otherName},
 	{"nonces that can be guessed", "CVE-2022-48195 mellium/sasl; RFC 5802 §5.1", TestWrongSCRAM},
 	{"logins that are replayed", "RFC 5802 §9", TestReplayedSCRAM},
+	{"accounts found by their salts", "user enumeration in SCRAM servers that make a new salt at each start; RFC 5802 §9", steadySalts},
 	{"another host after login", "CVE-2018-10847 Prosody", hostChange},
 	{"one logs in, another is in", "ejabberd 26.07: PLAIN", otherIdentity},
 	{"capabilities that are not theirs", "ejabberd 26.07: poisoned caps cache", poisonedCaps},
@@ -757,5 +759,38 @@ func channelBinding(t *testing.T) {
 	_, w, err := dial.Dial(t.Context(), dial.Login{Addr: s.addr, JID: xmpp.MustJID("alice@localhost"), Password: "password", TLS: &tls.Config{RootCAs: s.roots}})
 	if err != nil || w.Mechanism != "SCRAM-SHA-256-PLUS" {
 		t.Error(w, err)
+	}
+}
+
+// steadySalts: a name that nobody has shows the same salt for ever, as one does
+// that somebody has.
+func steadySalts(t *testing.T) {
+	s := rudeStage(t, nil)
+	salt := func(name string) string {
+		r := s.rude(t, "127.0.0.4", asked)
+		defer r.Close()
+		r.say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='SCRAM-SHA-256'>"+basic64("n,,n="+name+",r="+nonce)+"</auth>", "</challenge>")
+		got := string(r.got)
+		b, err := base64.StdEncoding.DecodeString(got[strings.LastIndex(got, "sasl'>")+6 : strings.Index(got, "</challenge>")])
+		m := regexp.MustCompile(`s=([^,]+),i=(\d+)`).FindString(string(b))
+		if err != nil || m == "" {
+			t.Fatal(got, err)
+		}
+		return m
+	}
+	names := []string{"alice", "nobody", "somebody"}
+	before := map[string]string{}
+	for _, n := range names {
+		before[n] = salt(n)
+	}
+	s.close()
+	s.open()
+	for _, n := range names {
+		if now := salt(n); now != before[n] {
+			t.Errorf("%s: %s, and %s after a restart", n, before[n], now)
+		}
+	}
+	if before["nobody"] == before["somebody"] {
+		t.Error("names without an account share a salt")
 	}
 }
