@@ -149,3 +149,18 @@ func TestFloodOfCalls(t *testing.T) {
 	do("carol/push < <iq type='set'/>")
 	do("carol/push <! <iq type='set'/>")
 }
+
+// TestPushOff: where it is off, nobody can register.
+func TestPushOff(t *testing.T) {
+	p := newPlay(t)
+	p.push.Off = true
+	p.close()
+	p.open()
+	do := func(line string) { p.line = line; p.do(line) }
+	do("login bob/x")
+	do("bob/x > <iq type='set' id='e'><enable xmlns='urn:xmpp:push:0' jid='push.localhost' node='n'/></iq>")
+	do("bob/x < <iq type='error' id='e'><error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>")
+	do("bob/x > <iq type='get' id='d' to='bob@localhost'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>")
+	do("bob/x < <iq type='result' id='d'/>")
+	do("silent bob/x urn:xmpp:push:0")
+}
