@@ -35,6 +35,7 @@ fuzz: ## each fuzz target for FUZZTIME
 	$(GO) test ./xmpp/frame -run xxx -fuzz FuzzFrame -fuzztime $(FUZZTIME)
 	$(GO) test ./relay/web -run xxx -fuzz FuzzLane -fuzztime $(FUZZTIME)
 	$(GO) test ./xmpp/mam -run xxx -fuzz FuzzQuery -fuzztime $(FUZZTIME)
+	$(GO) test ./xmpp/peer -run xxx -fuzz FuzzNames -fuzztime $(FUZZTIME)
 	$(GO) test ./offline -run xxx -fuzz FuzzDecodeMail -fuzztime $(FUZZTIME)
 	$(GO) test ./offline/blob -run xxx -fuzz FuzzHead -fuzztime $(FUZZTIME)
 	$(GO) test ./relay/push -run xxx -fuzz FuzzEnable -fuzztime $(FUZZTIME)

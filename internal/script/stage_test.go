@@ -34,6 +34,7 @@ type stage struct {
 	dir     string
 	cert    tls.Certificate
 	ca      *x509.Certificate
+	signs   *ecdsa.PrivateKey // of the authority
 	roots   *x509.CertPool
 	opt     relay.Options
 	closed  bool // an account needs an invitation
@@ -62,26 +63,29 @@ func newStageOf(t *testing.T, domain string) *stage {
 
 // certificate makes an authority of the stage's own and a certificate by it.
 func (s *stage) certificate() {
-	issue := func(c, by *x509.Certificate, signs *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		s.must(err)
-		if by == nil {
-			by, signs = c, key
-		}
-		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-		der, err := x509.CreateCertificate(rand.Reader, c, by, key.Public(), signs)
-		s.must(err)
-		x, err := x509.ParseCertificate(der)
-		s.must(err)
-		return x, key
-	}
-	ca, signs := issue(&x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority of " + s.domain},
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
-	leaf, key := issue(&x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: s.domain},
-		DNSNames: []string{s.domain, "rooms." + s.domain, "pubsub." + s.domain}, KeyUsage: x509.KeyUsageDigitalSignature}, ca, signs)
-	s.cert = tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}
-	s.ca, s.roots = ca, x509.NewCertPool()
-	s.roots.AddCert(ca)
+	var err error
+	s.signs, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	s.must(err)
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority of " + s.domain},
+		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, ca, ca, s.signs.Public(), s.signs)
+	s.must(err)
+	s.ca, err = x509.ParseCertificate(der)
+	s.must(err)
+	s.roots = x509.NewCertPool()
+	s.roots.AddCert(s.ca)
+	s.cert = s.issue(time.Now().Add(time.Hour), s.domain, "rooms."+s.domain, "pubsub."+s.domain)
+}
+
+// issue gives a certificate of the stage's authority.
+func (s *stage) issue(until time.Time, names ...string) tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	s.must(err)
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
+		NotBefore: until.Add(-2 * time.Hour), NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, s.ca, key.Public(), s.signs)
+	s.must(err)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 func (s *stage) open() {

@@ -44,7 +44,7 @@ func (l *links) secret(domain string) (string, bool) {
 
 // beside lets components in by a listener.
 func (l *links) beside(ln net.Listener) error {
-	h := &peer.Hatch{Secret: l.secret, Deadline: proofTime, Log: l.s.Log()}
+	h := &peer.Hatch{Secret: l.secret, Deadline: l.o.Proof, Log: l.s.Log()}
 	return l.listen(ln, func(ctx context.Context, nc net.Conn) (*peer.Stream, error) { return h.Accept(ctx, nc) })
 }
 

@@ -12,13 +12,10 @@ import (
 	"sotto/xmpp/peer"
 )
 
-// proofTime is how long another server may take to prove its domain.
-const proofTime = 30 * time.Second
-
 // serve lets other servers in by a listener. direct means TLS from the first
 // byte (XEP-0368).
 func (l *links) serve(ln net.Listener, direct bool) error {
-	d := &peer.Door{Trust: l.trust, Serves: l.serves, May: l.may, Ask: l.confirm, Deadline: proofTime}
+	d := &peer.Door{Trust: l.trust, Serves: l.serves, May: l.may, Ask: l.confirm, Deadline: l.o.Proof}
 	return l.listen(ln, func(ctx context.Context, nc net.Conn) (*peer.Stream, error) { return d.Accept(ctx, nc, direct) })
 }
 

@@ -27,6 +27,7 @@ type Options struct {
 	Resolver string         // address of a name server; empty: the system's
 	Wait     time.Duration  // how long a message waits for a server; default 24 h
 	Stop     time.Duration  // between two tries, at most; default 5 min
+	Proof    time.Duration  // until another server has proved its domain; default 30 s
 
 	Components map[string]string // secrets by domain (XEP-0114)
 }
@@ -68,6 +69,9 @@ func Add(s *relay.Server, o Options) {
 	}
 	if o.Wait == 0 {
 		o.Wait = 24 * time.Hour
+	}
+	if o.Proof == 0 {
+		o.Proof = 30 * time.Second
 	}
 	if o.Stop == 0 {
 		o.Stop = 5 * time.Minute
