@@ -285,6 +285,7 @@ RFC 4616 SASL PLAIN
 RFC 4985 SRV names in certificates
 RFC 5122 xmpp: URIs
 RFC 5245 ICE of 2010
+RFC 5280 Certificates
 RFC 5764 DTLS-SRTP
 RFC 5802 SCRAM
 RFC 5929 Channel bindings for TLS
