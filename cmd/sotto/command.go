@@ -36,8 +36,10 @@ type listenCmd struct {
 }
 
 type addCmd struct {
-	Who  string `arg:"" help:"bob, or bob@example.org."`
+	Who  string `arg:"" help:"bob, or bob@example.org; or an invitation of his, its page or its xmpp: line."`
 	Name string `help:"What you call them."`
+
+	token string
 }
 
 type devicesCmd struct {
@@ -87,7 +89,7 @@ func (c *cli) request(p *profile, verb string) (*request, error) {
 		r.Until = within(patience)
 		return r, nil
 	case "add":
-		who, r.Name, r.Until = c.Add.Who, c.Add.Name, within(patience)
+		who, r.Name, r.Token, r.Until = c.Add.Who, c.Add.Name, c.Add.token, within(patience)
 	case "remove":
 		who, r.Until = c.Remove.Who, within(patience)
 	case "devices":

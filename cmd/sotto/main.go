@@ -106,6 +106,11 @@ func (c *cli) run(ctx context.Context, args []string, out, notes io.Writer) (err
 	case "register":
 		return c.Register.run(ctx, p, wire, say)
 	}
+	if verb == "add" {
+		if err := c.Add.open(ctx, p); err != nil {
+			return err
+		}
+	}
 	r, err := c.request(p, verb)
 	if err != nil {
 		return err

@@ -45,7 +45,7 @@ func (d *desk) add(ctx context.Context, r *request, say func(answer) error) erro
 		return err
 	}
 	c := d.contact(r.Who)
-	if err := d.online(d.client.Add(ctx, r.Who, r.Name)); err != nil {
+	if err := d.online(d.client.AddInvited(ctx, r.Who, r.Name, r.Token)); err != nil {
 		return err
 	}
 	text := "asked; you see when they are online as soon as they add you, too"

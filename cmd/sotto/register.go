@@ -32,6 +32,7 @@ type registerCmd struct {
 // An invitation is what a link says (XEP-0401 §5, XEP-0445 §2).
 type invitation struct {
 	domain, user, token string
+	by                  string // who invites, if that is said
 	account             bool
 }
 
@@ -90,6 +91,8 @@ func readLink(link string) (i invitation, err error) {
 		switch {
 		case n == 0 && key == "register":
 			i.account, i.user = true, j.Local
+		case n == 0 && key == "roster":
+			i.by = j.String()
 		case n > 0 && key == "preauth":
 			i.token = value
 		case n > 0 && key == "ibr":
@@ -103,7 +106,7 @@ func readLink(link string) (i invitation, err error) {
 }
 
 // fetch reads the invitation's page.
-func (r *registerCmd) fetch(ctx context.Context) error {
+func (r *registerCmd) fetch(ctx context.Context) (err error) {
 	conf := &tls.Config{}
 	if r.CA != "" && r.CA != "system" {
 		text, err := os.ReadFile(r.CA)
@@ -116,27 +119,56 @@ func (r *registerCmd) fetch(ctx context.Context) error {
 	}
 	ctx, stop := context.WithTimeout(ctx, r.Timeout)
 	defer stop()
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, r.Link, nil)
+	r.Link, err = fetchLink(ctx, r.Link, conf)
+	return err
+}
+
+// open reads an invitation instead of an address.
+func (a *addCmd) open(ctx context.Context, p *profile) error {
+	if strings.HasPrefix(a.Who, "https://") {
+		conf, err := p.trust()
+		if err != nil {
+			return err
+		}
+		ctx, stop := context.WithTimeout(ctx, patience)
+		defer stop()
+		if a.Who, err = fetchLink(ctx, a.Who, conf); err != nil {
+			return err
+		}
+	}
+	if !strings.HasPrefix(a.Who, "xmpp:") {
+		return nil
+	}
+	i, err := readLink(a.Who)
+	if err == nil && i.by == "" {
+		err = &failure{Code: exitUsage, What: "this invitation is to an account at " + i.domain + ", not to somebody", Hint: "sotto -as NAME register LINK"}
+	}
+	a.Who, a.token = i.by, i.token
+	return err
+}
+
+// fetchLink finds the xmpp: line on an invitation's page.
+func fetchLink(ctx context.Context, page string, conf *tls.Config) (string, error) {
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
 	if err != nil {
-		return &failure{Code: exitUsage, What: r.Link + " is no address of a page"}
+		return "", &failure{Code: exitUsage, What: page + " is no address of a page"}
 	}
 	c := http.Client{Transport: &http.Transport{TLSClientConfig: conf, Proxy: http.ProxyFromEnvironment}}
 	defer c.CloseIdleConnections()
 	got, err := c.Do(q)
 	if err != nil {
-		return &failure{Code: exitNetwork, What: "cannot open the invitation: " + err.Error(), Hint: caHint}
+		return "", &failure{Code: exitNetwork, What: "cannot open the invitation: " + err.Error(), Hint: caHint}
 	}
 	defer got.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(got.Body, pageMax))
 	if err != nil {
-		return &failure{Code: exitNetwork, What: "cannot read the invitation: " + err.Error()}
+		return "", &failure{Code: exitNetwork, What: "cannot read the invitation: " + err.Error()}
 	}
 	link := linkOf.Find([]byte(html.UnescapeString(string(b))))
 	if got.StatusCode != http.StatusOK || link == nil {
-		return &failure{Code: exitUser, What: "there is no invitation at " + r.Link + " any more", Hint: "ask who sent it to you for another one"}
+		return "", &failure{Code: exitUser, What: "there is no invitation at " + page + " any more", Hint: "ask who sent it to you for another one"}
 	}
-	r.Link = string(link)
-	return nil
+	return string(link), nil
 }
 
 // run makes the account and logs in.

@@ -14,7 +14,7 @@ import (
 // TestRegister: an invitation becomes an account, from its line or its page,
 // and the guest talks with who invited.
 func TestRegister(t *testing.T) {
-	o := town.New(t, "alice")
+	o := town.New(t, "alice", "bob")
 	soon := time.Now().Add(time.Hour)
 	alice := settle(t, o, "alice")
 	link, page := o.Invite(account.Invite{By: "alice", Account: true, Until: soon})
@@ -46,6 +46,17 @@ func TestRegister(t *testing.T) {
 	}
 	frank := newPerson(t, o, "frank")
 	frank.fails(register(frank, "secret-frank", link), exitUser, "too old")
+	// Who has an account becomes a contact by it, and is not asked about.
+	carol.fails(carol.sotto("", "add", named), exitUsage, "not to somebody", "register")
+	_, page = o.Invite(account.Invite{By: "alice", Account: true, Until: soon})
+	bob := settle(t, o, "bob")
+	bob.ok(bob.sotto("", "add", page, "--name", "Ally"))
+	if out := bob.ok(bob.sotto("", "contacts")); !strings.Contains(out, "Ally") {
+		t.Error(out)
+	}
+	if out := alice.ok(alice.sotto("", "contacts")); !strings.Contains(out, "bob") || strings.Contains(out, "asks") {
+		t.Error("alice is asked, or knows nothing:", out)
+	}
 	dora := newPerson(t, o, "dora")
 	dora.ok(register(dora, "secret-dora", named))
 }
@@ -56,13 +67,13 @@ func TestReadLink(t *testing.T) {
 		want invitation
 		spec string
 	}{
-		{"xmpp:chat.example?register;preauth=T", invitation{"chat.example", "", "T", true}, "XEP-0445 §2"},
-		{"xmpp:juliet@chat.example?register;preauth=T", invitation{"chat.example", "juliet", "T", true}, "XEP-0401 §5.4"},
-		{"xmpp:romeo@chat.example?roster;preauth=T;ibr=y", invitation{"chat.example", "", "T", true}, "XEP-0401 §5.1"},
-		{"xmpp:romeo@chat.example?roster;preauth=T", invitation{"chat.example", "", "T", false}, "XEP-0379 §3.2"},
-		{"xmpp:j%C3%BCrg@chat.example?register;preauth=T", invitation{"chat.example", "jürg", "T", true}, "RFC 5122 §2.2"},
+		{"xmpp:chat.example?register;preauth=T", invitation{"chat.example", "", "T", "", true}, "XEP-0445 §2"},
+		{"xmpp:juliet@chat.example?register;preauth=T", invitation{"chat.example", "juliet", "T", "", true}, "XEP-0401 §5.4"},
+		{"xmpp:romeo@chat.example?roster;preauth=T;ibr=y", invitation{"chat.example", "", "T", "romeo@chat.example", true}, "XEP-0401 §5.1"},
+		{"xmpp:romeo@chat.example?roster;preauth=T", invitation{"chat.example", "", "T", "romeo@chat.example", false}, "XEP-0379 §3.2"},
+		{"xmpp:j%C3%BCrg@chat.example?register;preauth=T", invitation{"chat.example", "jürg", "T", "", true}, "RFC 5122 §2.2"},
 		{"xmpp:chat.example?register", invitation{}, "XEP-0445 §2"},
-		{"xmpp:chat.example?message;preauth=T", invitation{"chat.example", "", "T", false}, "XEP-0147 §4"},
+		{"xmpp:chat.example?message;preauth=T", invitation{"chat.example", "", "T", "", false}, "XEP-0147 §4"},
 		{"xmpp:a@b@c?register;preauth=T", invitation{}, "RFC 7622 §3.1"},
 		{"http://chat.example/invite/T", invitation{}, "XEP-0401 §5.2"},
 	} {

@@ -25,6 +25,7 @@ type request struct {
 	Text   string       `json:"text,omitempty"`
 	ID     string       `json:"id,omitempty"` // of the message: asked twice, it is sent once
 	Name   string       `json:"name,omitempty"`
+	Token  string       `json:"token,omitempty"` // of an invitation
 	Device uint32       `json:"device,omitempty"`
 	Number string       `json:"number,omitempty"` // the safety number that was compared
 	Wait   client.State `json:"wait,omitempty"`

@@ -290,6 +290,12 @@ func (c *Client) presence(s *session, el *xmpp.Element) {
 
 // Add asks somebody for their presence and lets them see ours.
 func (c *Client) Add(ctx context.Context, jid, name string) error {
+	return c.AddInvited(ctx, jid, name, "")
+}
+
+// AddInvited is Add with the token of an invitation, which is its own approval
+// (XEP-0379 §3.4).
+func (c *Client) AddInvited(ctx context.Context, jid, name, token string) error {
 	s, err := c.up()
 	if err != nil {
 		return err
@@ -302,7 +308,11 @@ func (c *Client) Add(ctx context.Context, jid, name string) error {
 		return err
 	}
 	s.send(xmpp.El(xmpp.NSClient, "presence", "to", jid, "type", "subscribed")) // also ahead of time (RFC 6121 §3.4)
-	s.send(xmpp.El(xmpp.NSClient, "presence", "to", jid, "type", "subscribe"))
+	ask := xmpp.El(xmpp.NSClient, "presence", "to", jid, "type", "subscribe")
+	if token != "" {
+		ask.Add(xmpp.El(xmpp.NSPars, "preauth", "token", token))
+	}
+	s.send(ask)
 	return c.barrier(ctx, s)
 }
 
