@@ -120,7 +120,7 @@ func TestManyRegistrations(t *testing.T) {
 	}
 	for i := range n {
 		do("bob/phone > <iq type='set' id='e%d'><enable xmlns='urn:xmpp:push:0' jid='carol@localhost/push' node='m%d'>%s</enable></iq>", i, i, form(field(1000)))
-		if i%500 == 499 { // a commit each: no wait shall be long
+		if i%50 == 49 { // a commit each: no wait shall be long
 			do("bob/phone < <iq type='result' id='e%d'/>", i)
 			do("bob/phone > <a xmlns='urn:xmpp:sm:3' h='%d'/>", i) // and what is not acked is not without end
 		}
