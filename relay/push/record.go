@@ -5,7 +5,6 @@ package push
 import (
 	"encoding/json"
 	"slices"
-	"time"
 
 	"sotto/offline"
 )
@@ -27,12 +26,12 @@ type field struct {
 	Values []string
 }
 
-// A record is what is known of one device.
+// A record is what is known of one device. It holds no time: when somebody got
+// mail is forgotten with it (DESIGN §1 P3).
 type record struct {
 	Regs  []reg
-	Told  uint64    `json:",omitempty"` // the first mail that it was last woken for
-	At    time.Time `json:",omitzero"`  // when that was
-	Times int       `json:",omitempty"` // how often
+	Told  uint64 `json:",omitempty"` // the first mail that it was last woken for
+	Times int    `json:",omitempty"` // how often
 }
 
 // load reads a device's record; what cannot be read is none.

@@ -242,7 +242,7 @@ func (p *push) wakeUp(w *watch, regs []reg, now time.Time) {
 	w.ring, w.only = false, nil
 	heap.Fix(&p.line, w.place)
 	times := w.times
-	p.change(w.spot, p.s.Store().Later, func(r *record) { r.Told, r.At, r.Times = seq, now, times })
+	p.change(w.spot, p.s.Store().Later, func(r *record) { r.Told, r.Times = seq, times })
 	for i := range regs {
 		p.send(w.spot, regs[i], ring)
 	}
@@ -306,7 +306,7 @@ func (p *push) resume(sp spot, now time.Time) {
 	if r.Told != 0 && box.Owes(r.Told) {
 		w.seq, w.last, w.times = r.Told, r.Told, r.Times
 		if !slices.ContainsFunc(r.Regs, func(g reg) bool { return g.Fails > 0 }) {
-			now = r.At.Add(p.o.Repeat[min(max(0, r.Times-1), len(p.o.Repeat)-1)])
+			now = now.Add(p.o.Repeat[min(max(0, r.Times-1), len(p.o.Repeat)-1)])
 		}
 		w.due = now
 	} else {
