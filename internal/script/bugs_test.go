@@ -5,11 +5,17 @@ package script
 import (
 	"bufio"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -71,6 +77,7 @@ var bugs = []struct {
 	{"occupants' names made up", "ejabberd 25.04: several occupant-ids", occupantID},
 	{"admins by half a name", "CVE-2020-8086 Prosody mod_auth_ldap kin", foreignAdmin},
 	{"paths out of the folder", "CVE-2023-32315, CVE-2019-18394 Openfire", paths},
+	{"names out of a subject", "CVE-2025-59154 Openfire: the CN of an X.509 subject, by a pattern", subjectNames},
 	{"nodes that are not open", "CVE-2019-1000021 slixmpp", plays("pep-access", "pep-defaults")},
 	{"one stanza ends the server", "CVE-2011-4320 ejabberd: pubsub", onePanic},
 	{"times that are none", "CVE-2013-6477 Pidgin", farFuture},
@@ -584,20 +591,6 @@ func unprovedLinks(t *testing.T) {
 	p := newPlay(t)
 	p.script("links\nlogin alice/a\nalice/a > <presence/>\nalice/a < <presence from='alice@localhost/a'/>")
 	p.line = "unproved links"
-	const head = "<stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' xmlns:stream='http://etherx.jabber.org/streams' from='far.test' to='localhost' version='1.0'>"
-	say := func(nc net.Conn, x, until string) string {
-		t.Helper()
-		_, err := io.WriteString(nc, x)
-		p.must(err)
-		got := ""
-		for b := make([]byte, 4096); !strings.Contains(got, until); {
-			n, err := nc.Read(b)
-			if got += string(b[:n]); err != nil {
-				break
-			}
-		}
-		return got
-	}
 	for _, x := range []string{
 		"<message from='bob@far.test' to='alice@localhost' id='forged'><body>x</body></message>",
 		"<db:result from='far.test' to='localhost' type='valid'/><message from='bob@far.test' to='alice@localhost' id='forged'><body>x</body></message>",
@@ -605,17 +598,11 @@ func unprovedLinks(t *testing.T) {
 		"<db:verify from='far.test' to='localhost' id='x' type='valid'/><message from='bob@far.test' to='alice@localhost' id='forged'><body>x</body></message>",
 		"<db:result from='localhost' to='localhost'>00000000</db:result>",
 	} {
-		raw, err := net.Dial("tcp", p.s2s)
-		p.must(err)
-		_ = raw.SetDeadline(time.Now().Add(patience))
-		say(raw, head, "</stream:features>")
-		say(raw, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", "<proceed")
-		nc := tls.Client(raw, &tls.Config{RootCAs: p.roots, ServerName: "localhost"})
-		say(nc, head, "</stream:features>")
-		if got := say(nc, x+"</stream:stream>", "never"); strings.Contains(got, "type='valid'") || strings.Contains(got, "type=\"valid\"") {
+		nc, _ := p.foreign()
+		if got := p.hears(nc, x+"</stream:stream>", "never"); strings.Contains(got, "type='valid'") || strings.Contains(got, "type=\"valid\"") {
 			t.Errorf("%s\n\t%s", x, got)
 		}
-		raw.Close()
+		nc.Close()
 	}
 	p.script("alice/a > <iq type='get' id='p' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>\nalice/a < <iq type='result' id='p'/>\nalice/a <! <message id='forged'/>")
 }
@@ -792,5 +779,67 @@ func steadySalts(t *testing.T) {
 	}
 	if before["nobody"] == before["somebody"] {
 		t.Error("names without an account share a salt")
+	}
+}
+
+// foreign is a server that calls itself far.test, inside TLS, and what it is offered.
+func (p *play) foreign(certs ...tls.Certificate) (nc net.Conn, features string) {
+	const head = "<stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' xmlns:stream='http://etherx.jabber.org/streams' from='far.test' to='localhost' version='1.0'>"
+	raw, err := net.Dial("tcp", p.s2s)
+	p.must(err)
+	_ = raw.SetDeadline(time.Now().Add(patience))
+	p.hears(raw, head, "</stream:features>")
+	p.hears(raw, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", "<proceed")
+	nc = tls.Client(raw, &tls.Config{RootCAs: p.roots, ServerName: "localhost", Certificates: certs})
+	return nc, p.hears(nc, head, "</stream:features>")
+}
+
+// hears says something and reads up to a word, or the end.
+func (p *play) hears(nc net.Conn, x, until string) (got string) {
+	_, err := io.WriteString(nc, x)
+	p.must(err)
+	for b := make([]byte, 4096); !strings.Contains(got, until); {
+		n, err := nc.Read(b)
+		if got += string(b[:n]); err != nil {
+			break
+		}
+	}
+	return got
+}
+
+// subjectNames: a certificate is for the names that stand in it as names
+// (RFC 6120 §13.7.1.2), and for no others that can be read into it.
+func subjectNames(t *testing.T) {
+	p := newPlay(t)
+	p.script("links")
+	p.line = "names out of a subject"
+	nc, features := p.foreign(p.far.cert)
+	nc.Close()
+	if !strings.Contains(features, "EXTERNAL") {
+		t.Error("a good certificate is not known:", features)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	p.must(err)
+	for i, c := range []x509.Certificate{
+		{Subject: pkix.Name{CommonName: "far.test"}},
+		{Subject: pkix.Name{CommonName: "x, CN=far.test", Organization: []string{"CN=far.test"}}, DNSNames: []string{"evil.test"}},
+		{Subject: pkix.Name{CommonName: "far.test"}, DNSNames: []string{"evil.test", "far.test.evil.test", "*.far.test"}},
+		{Subject: pkix.Name{CommonName: "far.test"}, EmailAddresses: []string{"far.test@evil.test"}},
+	} {
+		c.SerialNumber, c.NotBefore, c.NotAfter = big.NewInt(int64(i+2)), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+		c.IsCA, c.BasicConstraintsValid = true, true
+		der, err := x509.CreateCertificate(rand.Reader, &c, &c, key.Public(), key)
+		p.must(err)
+		x, err := x509.ParseCertificate(der)
+		p.must(err)
+		p.link.Roots.AddCert(x)
+		nc, features := p.foreign(tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key})
+		if strings.Contains(features, "EXTERNAL") {
+			t.Error(i, "is taken for far.test:", features)
+		}
+		if got := p.hears(nc, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth></stream:stream>", "never"); strings.Contains(got, "<success") {
+			t.Error(i, "gets in:", got)
+		}
+		nc.Close()
 	}
 }
