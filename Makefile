@@ -34,6 +34,7 @@ fuzz: ## each fuzz target for FUZZTIME
 	$(GO) test ./xmpp -run xxx -fuzz FuzzJID -fuzztime $(FUZZTIME)
 	$(GO) test ./xmpp/frame -run xxx -fuzz FuzzFrame -fuzztime $(FUZZTIME)
 	$(GO) test ./relay/web -run xxx -fuzz FuzzLane -fuzztime $(FUZZTIME)
+	$(GO) test ./relay/web -run xxx -fuzz FuzzBosh -fuzztime $(FUZZTIME)
 	$(GO) test ./xmpp/mam -run xxx -fuzz FuzzQuery -fuzztime $(FUZZTIME)
 	$(GO) test ./xmpp/peer -run xxx -fuzz FuzzNames -fuzztime $(FUZZTIME)
 	$(GO) test ./offline -run xxx -fuzz FuzzDecodeMail -fuzztime $(FUZZTIME)

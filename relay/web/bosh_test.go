@@ -211,3 +211,30 @@ func TestBoshHostile(t *testing.T) {
 		t.Error("a stanza that is too long:", string(m.Bytes()))
 	}
 }
+
+// Whatever is posted, the answer is a body, and there are not more sessions
+// than strangers may have.
+func FuzzBosh(f *testing.F) {
+	o := town.New(f)
+	h := client(o)
+	f.Add("rid='1' to='localhost' wait='1' hold='1'", "")
+	f.Add("rid='1' to='localhost' wait='-1' hold='99999999999999999999'", "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
+	f.Add("rid='7' sid='x' type='terminate'", "<presence xmlns='jabber:client'/>")
+	f.Add("rid='9007199254740991' xmpp:restart='true' xmlns:xmpp='urn:xmpp:xbosh'", "<a><b/></a>")
+	f.Add("rid='1' to='elsewhere' type='terminate'", "</body><body>")
+	f.Fuzz(func(t *testing.T, attrs, inside string) {
+		body := "<body xmlns='" + nsBind + "' wait='1' " + attrs + ">" + inside + "</body>"
+		res, err := h.Post(o.URL+"/http-bind", "text/xml", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode != 200 {
+			t.Fatal(res.Status, err)
+		}
+		if el, err := xmpp.Parse(b, ""); err != nil || !el.Is(nsBind, "body") {
+			t.Fatalf("not a body: %q %v", b, err)
+		}
+	})
+}

@@ -68,6 +68,37 @@ func TestTalkHold(t *testing.T) {
 	})
 }
 
+// XEP-0124 §11: who asks more at once than was agreed is sent away; those that
+// wait are not.
+func TestTalkCrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := quietTalk(func() {})
+		got := make(chan bool, askingMax+5)
+		for range cap(got) { // the same request, again and again
+			go func() { _, ok := k.hear(1, nil, never); got <- ok }()
+		}
+		synctest.Wait()
+		if len(got) != 5 || k.asking != askingMax {
+			t.Fatal(len(got), "are told so,", k.asking, "wait")
+		}
+		for range 5 {
+			if <-got {
+				t.Error("one too many is answered")
+			}
+		}
+		if _, err := k.Write([]byte("<r xmlns='urn:xmpp:sm:3'/>")); err != nil {
+			t.Fatal(err)
+		}
+		for range askingMax {
+			if !<-got {
+				t.Error("who waited is not answered")
+			}
+		}
+		k.Close()
+		time.Sleep(lastWords)
+	})
+}
+
 // What nobody fetches is bounded, and whoever writes gives up in time.
 func TestTalkFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -15,7 +15,7 @@ from talk import talk
 PAIRS = [(Sotto, Sotto), (Sotto, Slixmpp), (Slixmpp, Sotto), (Sotto, Twomemo), (Twomemo, Sotto), (Sotto, Profanity),
          (Profanity, Sotto), (Slixmpp, Profanity), (Profanity, Slixmpp), (Slixmpp, Slixmpp)]
 
-WHOLE = 330  # seconds for all plays together
+WHOLE = 420  # seconds for all plays together
 
 
 def plays():
