@@ -38,7 +38,8 @@ type Resumable struct {
 const (
 	slotHead     = 4096
 	countersSize = 48
-	ringSize     = 256
+	ringSize     = 1024 // four times what may be on its way: the rest tells what came lately
+	layout       = "2"  // of both files: others are as good as of another boot
 	chunkSlots   = 4096 // counters that are mapped at a time
 	chunkSize    = chunkSlots * countersSize
 )
@@ -98,6 +99,7 @@ func (sf *slotFile) trust() error {
 	if err != nil {
 		boot = []byte(time.Now().String()) // unknown: never trusted again
 	}
+	boot = append(boot, layout...)
 	head := make([]byte, slotHead)
 	_, _ = sf.f.ReadAt(head, 0)
 	if bytes.Equal(bytes.TrimRight(head, "\x00"), boot) {
