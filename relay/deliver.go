@@ -97,7 +97,11 @@ func (s *Server) holdBack(x *Session, st *xmpp.Stanza, to xmpp.JID, box string, 
 		return err
 	}
 	m := &offline.Mail{From: x.full, ID: st.ID, Body: s.stamped(st, x.jid, to, to.Bare(), ""), Token: x.token(p, st, 0)}
-	return s.mail(st, to.Local, Plan{Mail: []string{box}, Light: true}, m, p)
+	if err := s.mail(st, to.Local, Plan{Mail: []string{box}, Light: true}, m, p); err != nil {
+		return err
+	}
+	s.Held(to.Local, x.jid)
+	return nil
 }
 
 // mail puts a message into the planned mailboxes and wakes their sessions.

@@ -96,6 +96,8 @@ type Server struct {
 	// Hold says where a message waits whose sender the receiver does not know:
 	// in a mailbox that no device reads, or Nowhere; "": it is delivered.
 	Hold func(x *Session, st *xmpp.Stanza, to xmpp.JID, fleeing bool) (box string, err error)
+	// Held is told when it waits there.
+	Held func(user string, from xmpp.JID)
 	// Shares says whether user and j are in a private group together.
 	Shares func(user string, j xmpp.JID) bool
 	// Tell says something to those who run the server.

@@ -56,7 +56,7 @@ func Add(s *relay.Server, o Options) {
 	}
 	if o.Hold != Nobody {
 		s.OnStanza(b.turnsTo)
-		s.Hold = b.hold
+		s.Hold, s.Held = b.hold, b.held
 	}
 	if o.Burst > 0 {
 		s.OnStanza(b.stanza)

@@ -78,6 +78,14 @@ func (b *budget) hold(x *relay.Session, st *xmpp.Stanza, to xmpp.JID, fleeing bo
 	return box, nil
 }
 
+// held looks again when a message waits: its sender may have been accepted just
+// before.
+func (b *budget) held(user string, from xmpp.JID) {
+	if b.knows(user, from.Bare()) {
+		b.release(user, func(j xmpp.JID) bool { return j.Bare() == from.Bare() }, true)
+	}
+}
+
 // newFace spends budget for writing to one more person.
 func (b *budget) newFace(x *relay.Session) error {
 	const why = "you write to many people who do not know you; try again later"
