@@ -140,6 +140,7 @@ type crew struct {
 	hands  int
 	users  map[string]int
 	places map[string]int
+	warned time.Time // that it is our own fault
 }
 
 // carry puts a wake into the line of our service; it never blocks.
@@ -177,6 +178,10 @@ func (p *push) labour() {
 		out := p.post.Send(p.life, j.target, j.ring)
 		p.mu.Lock()
 		c.count(j, -1)
+		if now := time.Now(); out.Ours && now.Sub(c.warned) > time.Hour {
+			c.warned = now
+			p.s.Log().Warn("Firebase refuses the account of fcm_key; clients with tokens are not woken")
+		}
 		p.results = append(p.results, result{spot: j.spot, reg: j.reg, gone: out.Gone, again: out.Again, ours: out.Ours, after: out.After})
 		p.look()
 	}
