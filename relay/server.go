@@ -73,6 +73,8 @@ type Server struct {
 	Ports map[string]func(l net.Listener) error
 	// Beside lists entities that come and go; nil: there are none.
 	Beside func() []Item
+	// Links says how those with other servers and components are, for the operator; nil: there are none.
+	Links func() []string
 	// Away takes what is for another server or a component (relay/link); nil: there is no way.
 	Away func(l *Letter) (*offline.Ticket, error)
 	// Undelivered is told of mail that was not fetched in time; true: it was somebody's for elsewhere.

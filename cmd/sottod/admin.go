@@ -116,16 +116,7 @@ func obey(o *order, st *offline.Store, r *relay.Server, say func(string)) answer
 	case "list":
 		a.Lines, err = st.Users()
 	case "status":
-		h := st.Health()
-		a.Lines = []string{
-			fmt.Sprintf("waiting messages  %d", h.Entries),
-			fmt.Sprintf("takes new mail    %v", !h.ReadOnly),
-			fmt.Sprintf("came to the disk  %d since the start", h.Written),
-		}
-		a.Lines = append(a.Lines, memoryLines()...)
-		for _, q := range h.Quarantined {
-			a.Lines = append(a.Lines, "damaged           "+q)
-		}
+		a.Lines = statusLines(st, r)
 	case "devices":
 		a.Lines, err = deviceLines(o.User, st, r)
 	case "revoke":

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"sotto/offline"
+	"sotto/relay"
 	"sotto/relay/link"
 	"sotto/xmpp"
 )
@@ -83,6 +85,24 @@ func (c *Config) linkPorts() map[string][]string {
 	}
 	if len(c.Beside) > 0 {
 		all["component"] = c.ListenOwn
+	}
+	return all
+}
+
+// statusLines are what sottod status prints.
+func statusLines(st *offline.Store, r *relay.Server) []string {
+	h := st.Health()
+	all := []string{
+		fmt.Sprintf("waiting messages  %d", h.Entries),
+		fmt.Sprintf("takes new mail    %v", !h.ReadOnly),
+		fmt.Sprintf("came to the disk  %d since the start", h.Written),
+	}
+	all = append(all, memoryLines()...)
+	for _, q := range h.Quarantined {
+		all = append(all, "damaged           "+q)
+	}
+	if r != nil && r.Links != nil {
+		all = append(all, r.Links()...)
 	}
 	return all
 }

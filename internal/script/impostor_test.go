@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -183,6 +184,7 @@ func TestWrongServer(t *testing.T) {
 		alice/a < <iq type='error' id='q' from='far.test'><error type='wait'><remote-server-timeout xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>
 		waits 1
 	`)
+	p.linked("to                far.test (from localhost): remote-server-timeout", "1 wait")
 	p.far.close()
 	p.far.cert = good
 	p.far.open()
@@ -192,6 +194,18 @@ func TestWrongServer(t *testing.T) {
 		bob@far/b < <message id='m1' from='alice@localhost/a'><body>secret</body></message>
 		waits 0
 	`)
+	p.linked("to                far.test (from localhost): up since", "by certificate, both ways, 0 wait")
+}
+
+// linked says that one line for the operator has these words.
+func (p *play) linked(words ...string) {
+	p.t.Helper()
+	all := p.relay.Links()
+	if !slices.ContainsFunc(all, func(line string) bool {
+		return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) })
+	}) {
+		p.t.Errorf("%q is not in %q", words, all)
+	}
 }
 
 // XEP-0220 §2: a server without a certificate for clients is let in when the

@@ -62,10 +62,13 @@ func Add(s *relay.Server, o Options) error {
 		return err
 	}
 	archive.Add(s) // says what the others do with people's data
-	link.Add(s, o.Link)
 	if o.Door != nil {
 		account.Add(s, o.Door)
 	}
 	admin.Add(s, admin.Options{Create: account.Create, SetPassword: account.SetPassword, Stop: o.Stop})
-	return muc.Add(s, o.Rooms)
+	if err := muc.Add(s, o.Rooms); err != nil {
+		return err
+	}
+	link.Add(s, o.Link) // last: it begins at once with what waits
+	return nil
 }

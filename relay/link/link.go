@@ -41,6 +41,7 @@ const (
 	strangerMax = 128      // streams that have not proved anything, in all
 	strangerOne = 8        // and from one address
 	asksMax     = 32       // keys that are being confirmed at a time
+	openedMax   = 100      // roads that one person here makes in a minute
 	hasty       = 10 * time.Minute
 )
 
@@ -56,8 +57,9 @@ type links struct {
 	mu      sync.Mutex
 	roads   map[pair]*road
 	streams map[*stream]bool
-	doors   map[string]int // strangers by address
-	asks    chan struct{}  // places for keys that are being confirmed
+	doors   map[string]int   // strangers by address
+	opened  map[xmpp.JID]int // roads that people here made since the last look
+	asks    chan struct{}    // places for keys that are being confirmed
 }
 
 // Add registers the family. With links the server has the ports s2s and
@@ -65,6 +67,7 @@ type links struct {
 func Add(s *relay.Server, o Options) {
 	servers := o.Servers == "listed" || o.Servers == "open"
 	if !servers && len(o.Components) == 0 {
+		s.Undelivered = (&links{s: s}).undelivered // what waits since there were links
 		return
 	}
 	if o.Wait == 0 {
@@ -79,12 +82,12 @@ func Add(s *relay.Server, o Options) {
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret) // never fails
 	l := &links{
-		s: s, o: o, way: newWay(o.Resolver), roads: map[pair]*road{}, streams: map[*stream]bool{}, doors: map[string]int{},
+		s: s, o: o, way: newWay(o.Resolver), roads: map[pair]*road{}, streams: map[*stream]bool{}, doors: map[string]int{}, opened: map[xmpp.JID]int{},
 		trust: &peer.Trust{TLS: s.TLS(), Roots: o.Roots, Lax: o.Lax, Secret: secret, Log: s.Log(), Now: time.Now},
 		asks:  make(chan struct{}, asksMax),
 	}
 	s.Away, s.Undelivered = l.send, l.undelivered
-	s.Beside = l.items
+	s.Beside, s.Links = l.items, l.lines
 	s.Go(l.begin)
 	if len(o.Components) > 0 {
 		s.Ports["component"] = l.beside
@@ -131,7 +134,11 @@ func (l *links) begin(ctx context.Context) {
 		l.s.Log().Error("what waits for other servers", "err", err)
 	}
 	for _, p := range all {
-		if r := l.road(p); r != nil && r.box.Len() > 0 {
+		r := l.road(p)
+		if r != nil && p.us != peer.Beside && !l.may(p.them) { // not any more
+			r.bounce(xmpp.Refuse(xmpp.Cancel, xmpp.RemoteServerNotFound).Say("this server does not talk with "+p.them), true)
+		}
+		if r != nil && r.box.Len() > 0 {
 			r.mu.Lock()
 			r.noted = true
 			r.mu.Unlock()
@@ -142,13 +149,18 @@ func (l *links) begin(ctx context.Context) {
 	}
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			l.closeAll()
 			return
 		case <-tick.C:
 			l.tend()
+			if n%12 == 0 {
+				l.mu.Lock()
+				clear(l.opened)
+				l.mu.Unlock()
+			}
 		}
 	}
 }
@@ -210,6 +222,20 @@ func (l *links) road(p pair) *road {
 	return r
 }
 
+// roadFor is road, but one person does not make many.
+func (l *links) roadFor(p pair, who xmpp.JID) *road {
+	l.mu.Lock()
+	if l.roads[p] == nil {
+		if l.opened[who] >= openedMax {
+			l.mu.Unlock()
+			return nil
+		}
+		l.opened[who]++
+	}
+	l.mu.Unlock()
+	return l.road(p)
+}
+
 // send owes a stanza to another server.
 func (l *links) send(t *relay.Letter) (*offline.Ticket, error) {
 	p := pair{t.From.Domain, t.To.Domain}
@@ -218,7 +244,7 @@ func (l *links) send(t *relay.Letter) (*offline.Ticket, error) {
 	} else if p.them == "" || !l.may(p.them) {
 		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.RemoteServerNotFound).Say("this server does not talk with " + p.them)
 	}
-	r := l.road(p)
+	r := l.roadFor(p, t.From.Bare())
 	if r == nil {
 		return nil, xmpp.Refuse(xmpp.Wait, xmpp.ResourceConstraint).Say("too many other servers are waited for; try again later")
 	}

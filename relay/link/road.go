@@ -43,10 +43,10 @@ func (r *road) send(t *relay.Letter) (*offline.Ticket, error) {
 	if r.stream != nil || why != nil && time.Since(r.failed) > pauses(r.tries, r.l.o.Stop) {
 		why = nil
 	}
-	bytes, noted, acks, up := r.bytes, r.noted, r.stream != nil && r.stream.acks, r.stream != nil
+	bytes, noted, up := r.bytes, r.noted, r.stream
 	r.used = time.Now()
 	r.mu.Unlock()
-	if r.pair.us == peer.Beside && t.Hasty && !up {
+	if r.pair.us == peer.Beside && t.Hasty && up == nil {
 		return nil, xmpp.Refuse(xmpp.Wait, xmpp.ServiceUnavailable).Say("the component is not there now")
 	}
 	if why != nil && (t.Hasty || why.Type == xmpp.Cancel) {
@@ -66,7 +66,7 @@ func (r *road) send(t *relay.Letter) (*offline.Ticket, error) {
 	if t.Hasty {
 		m.Expires = now.Add(hasty)
 	}
-	ticket, err := r.l.s.Store().Owe(r.pair.owner(), m, acks)
+	ticket, err := r.l.s.Store().Owe(r.pair.owner(), m, up != nil && up.counts())
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +76,13 @@ func (r *road) send(t *relay.Letter) (*offline.Ticket, error) {
 	r.mu.Unlock()
 	r.wake()
 	return ticket, nil
+}
+
+// counts says whether the other server acks by stream management.
+func (s *stream) counts() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.acks
 }
 
 // wake makes the stream's writer look, or looks for a way.

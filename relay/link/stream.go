@@ -25,12 +25,12 @@ type stream struct {
 	called bool // by us
 	beside bool // to a component
 	comes  bool // their stanzas may come
-	acks   bool // they ack by stream management what we send
 	since  time.Time
 	road   *road // what goes here; set before the writer is woken, or never
 
 	// shared: guarded by mu
 	mu     sync.Mutex
+	acks   bool        // they ack by stream management what we send
 	ledger xmpp.Ledger // tags are numbers of mail
 	sizes  map[uint64]int
 	cursor uint64
@@ -167,6 +167,15 @@ func (s *stream) nonza(st *xmpp.Stanza) error {
 	case xmpp.Name{Space: xmpp.NSSM, Local: "enable"}: // its streams are not resumed: what waits is on disk
 		s.in.Restart()
 		s.say([]byte("<enabled xmlns='" + xmpp.NSSM + "'/>"))
+		return nil
+	case xmpp.Name{Space: xmpp.NSSM, Local: "enabled"}:
+		s.in.Restart()
+		return nil
+	case xmpp.Name{Space: xmpp.NSSM, Local: "failed"}: // pings will do
+		s.mu.Lock()
+		s.acks, s.asked = false, time.Time{}
+		s.mu.Unlock()
+		s.conn.Wake()
 		return nil
 	case xmpp.Name{Space: xmpp.NSSM, Local: "resume"}:
 		s.say(xmpp.El(xmpp.NSSM, "failed").Add(xmpp.El(xmpp.NSStanzas, string(xmpp.ItemNotFound))).Bytes())

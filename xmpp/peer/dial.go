@@ -149,15 +149,10 @@ func (s *Stream) admit(t *Trust) error {
 			return err
 		}
 	}
-	if s.features.Child(xmpp.NSSM, "sm") == nil {
+	if s.SM = s.features.Child(xmpp.NSSM, "sm") != nil; !s.SM {
 		return nil
 	}
-	el, err := s.Ask(xmpp.El(xmpp.NSSM, "enable"))
-	if err != nil {
-		return err
-	}
-	s.SM = el.Is(xmpp.NSSM, "enabled")
-	return nil
+	return s.Send(xmpp.El(xmpp.NSSM, "enable")) // the answer comes among their stanzas
 }
 
 func (s *Stream) external() (in bool, err error) {

@@ -25,7 +25,7 @@ type Stream struct {
 	Proven   bool   // their certificate is theirs
 	Dialback bool   // they were let in, or let us in, by dialback
 	Bidi     bool   // stanzas flow both ways (XEP-0288)
-	SM       bool   // what we send is acked (XEP-0198)
+	SM       bool   // we have asked that what we send is acked (XEP-0198 §3)
 	features *xmpp.Element
 }
 
