@@ -38,7 +38,7 @@ ORDERS = 5
 async def suite_run(stage, suite, options):
     out = stage.room("sint")
     p = await asyncio.create_subprocess_exec(
-        os.path.join(suite, "run.sh"), "127.0.0.1", str(stage.server.port), "localhost", "--tls", "--out", out,
+        os.path.join(suite, "run.sh"), "127.0.0.1", str(stage.server.port), "localhost", "--tls", "--out", out, "--timeout", "10000",
         *options,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True)
     stage.exits.callback(lambda: p.returncode is None and os.killpg(p.pid, 9))
