@@ -4,7 +4,9 @@ package pubsub
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -151,4 +153,104 @@ func (b *broker) edit(p place, node string, f func(rec *offline.Records, c *conf
 		return f(rec, &c)
 	})
 	return c, err
+}
+
+// A spot is one node of any place.
+type spot struct{ owner, node string }
+
+// expires notes that items of a node are over some time.
+func (b *broker) expires(owner, node string, c *config, at time.Time) {
+	if c.Expire == 0 || !c.Persist {
+		return
+	}
+	b.dueMu.Lock()
+	defer b.dueMu.Unlock()
+	k, when := spot{owner, node}, at.Add(time.Duration(c.Expire)*time.Second)
+	if old, ok := b.due[k]; !ok || when.Before(old) {
+		b.due[k] = when
+	}
+}
+
+// findExpiring looks, after a start, for nodes whose items end.
+func (b *broker) findExpiring(context.Context) {
+	look := func(owner, node string, v []byte) {
+		var c config
+		if json.Unmarshal(v, &c) == nil {
+			b.expires(owner, node, &c, time.Unix(0, 0))
+		}
+	}
+	err := b.s.Store().View(b.host.owner, func(rec *offline.Records) error {
+		rec.Each("pepnode", func(node string, v []byte) bool {
+			look(b.host.owner, node, v)
+			return true
+		})
+		return nil
+	})
+	err = errors.Join(err, b.s.Store().Every("pepnode", look))
+	if err != nil {
+		b.s.Log().Error("nodes whose items end", "err", err)
+	}
+}
+
+// pruneMost is how many nodes are cleaned at a time.
+const pruneMost = 200
+
+// prune takes items off the disk whose time is up.
+func (b *broker) prune(now time.Time) {
+	var some []spot
+	b.dueMu.Lock()
+	for k, when := range b.due {
+		if !now.Before(when) && len(some) < pruneMost {
+			some = append(some, k)
+			delete(b.due, k)
+		}
+	}
+	b.dueMu.Unlock()
+	for _, k := range some {
+		if err := b.pruneOne(k, now); err != nil {
+			b.s.Log().Error("items whose time is up", "err", err)
+		}
+	}
+}
+
+func (b *broker) pruneOne(k spot, now time.Time) error {
+	var c config
+	var over, left []item
+	err := b.s.Store().View(k.owner, func(rec *offline.Records) error {
+		c, _ = load(rec, k.node)
+		all := itemsOf(rec, k.node)
+		left = c.unexpired(slices.Clone(all), now)
+		over = all[:len(all)-len(left)] // the oldest
+		return nil
+	})
+	if err != nil || c.Access == "" {
+		return err
+	}
+	if len(left) > 0 {
+		b.expires(k.owner, k.node, &c, time.Unix(left[0].At, 0))
+	}
+	if len(over) == 0 {
+		return nil
+	}
+	p := b.host
+	if k.owner != b.host.owner {
+		p = b.of(k.owner)
+	}
+	was := c.Next
+	_, err = b.edit(p, k.node, func(rec *offline.Records, c *config) error {
+		if c.Next != was { // somebody publishes: the next time
+			b.expires(k.owner, k.node, c, time.Unix(over[0].At, 0))
+			return nil
+		}
+		size := 0
+		for i := range over {
+			rec.Delete("pep/"+k.node, over[i].ID)
+			size += len(over[i].XML)
+		}
+		c.Next++
+		c.Bytes = max(0, c.Bytes-size)
+		save(rec, k.node, c)
+		return p.publishes(rec, c.Creator, 0, -size)
+	})
+	return err
 }

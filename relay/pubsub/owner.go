@@ -4,6 +4,7 @@ package pubsub
 
 import (
 	"slices"
+	"time"
 
 	"sotto/offline"
 	"sotto/relay"
@@ -170,6 +171,9 @@ func (b *broker) setConfig(w *wish) (*xmpp.Element, error) {
 		save(rec, w.node, c)
 		return nil
 	})
+	if err == nil {
+		b.expires(w.owner, w.node, &c, time.Unix(0, 0)) // what is there may be older than it may be
+	}
 	if err == nil && c.TellConfig { // §8.2.5.3
 		what := xmpp.El(xmpp.NSPubsubEvent, "configuration", "node", w.node)
 		if !c.Bare {

@@ -88,6 +88,9 @@ func (b *broker) put(w *wish, it *item, options *xmpp.Element, access string) (c
 		}
 		return b.store(rec, w, &c, it, p)
 	})
+	if err == nil {
+		b.expires(w.owner, w.node, &c, b.s.Now())
+	}
 	return c, err
 }
 

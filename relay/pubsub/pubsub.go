@@ -4,6 +4,7 @@ package pubsub
 
 import (
 	"sync"
+	"time"
 
 	"sotto/relay"
 	"sotto/xmpp"
@@ -26,6 +27,9 @@ type broker struct {
 
 	listMu sync.Mutex
 	list   []string // nodes of the service, sorted
+
+	dueMu sync.Mutex
+	due   map[spot]time.Time // when items of a node end
 }
 
 // A place is where nodes are: an account's own, or the service.
@@ -49,14 +53,24 @@ type wish struct {
 
 // Add registers the family.
 func Add(s *relay.Server, o Options) error {
-	b := &broker{s: s, caps: map[string]map[string]bool{}, wants: map[*relay.Session]map[string]bool{}, met: map[*relay.Session]map[xmpp.JID]bool{}}
+	_, err := add(s, o)
+	return err
+}
+
+func add(s *relay.Server, o Options) (*broker, error) {
+	b := &broker{s: s, due: map[spot]time.Time{}, caps: map[string]map[string]bool{}, wants: map[*relay.Session]map[string]bool{}, met: map[*relay.Session]map[xmpp.JID]bool{}}
 	b.addPEP()
 	s.OnPresence(b.presence)
 	s.OnGone(b.gone)
 	s.OnRevive(b.revive)
 	s.OnArrival(b.arrival)
 	s.OnDeparted(b.gone)
-	return b.addHost(o)
+	s.Store().Chore(b.prune)
+	if err := b.addHost(o); err != nil {
+		return nil, err
+	}
+	s.Go(b.findExpiring)
+	return b, nil
 }
 
 type verb func(b *broker, w *wish) (*xmpp.Element, error)
