@@ -106,8 +106,8 @@ func (c *Conn) Hurry(d time.Duration) {
 	}
 }
 
-// Clean says, after Run, whether the peer closed its stream in good order: then
-// the session ends and cannot be resumed (XEP-0198 §5).
+// Clean says, after Run, whether the peer closed its stream of its own accord
+// and in good order: then the session ends and cannot be resumed (XEP-0198 §5).
 func (c *Conn) Clean() bool { return c.clean }
 
 // Wake may be called by anyone and never blocks: one waiting wake is enough.
@@ -231,7 +231,9 @@ func (c *Conn) readLoop(handle func(*Stanza) error) error {
 		err := c.dec.Next(&c.st)
 		switch {
 		case err == io.EOF && c.dec.ended:
-			c.clean = true
+			c.mu.Lock()
+			c.clean = !c.ending // else it answers our own end (RFC 6120 §4.4)
+			c.mu.Unlock()
 			return nil
 		case err == nil:
 			err = c.guard(handle)
