@@ -43,6 +43,7 @@ fuzz: ## each fuzz target for FUZZTIME
 	$(GO) test ./relay/chat -run xxx -fuzz FuzzPath -fuzztime $(FUZZTIME)
 	$(GO) test ./relay/chat -run xxx -fuzz FuzzPack -fuzztime $(FUZZTIME)
 	$(GO) test ./offline -run xxx -fuzz FuzzRecord -fuzztime $(FUZZTIME)
+	$(GO) test ./relay/transfer -run xxx -fuzz FuzzRead -fuzztime $(FUZZTIME)
 	$(GO) test ./crypto/ratchet -run xxx -fuzz FuzzWire -fuzztime $(FUZZTIME)
 	$(GO) test ./crypto/omemo -run xxx -fuzz FuzzDecrypt -fuzztime $(FUZZTIME)
 	$(GO) test ./internal/terminal -run xxx -fuzz FuzzSafe -fuzztime $(FUZZTIME)

@@ -233,7 +233,7 @@ func (s *Server) Parts() []Part { return s.parts }
 
 // Owe gives an account a message that waited for it elsewhere. A token keeps it
 // from coming twice while it waits.
-func (s *Server) Owe(user string, el *xmpp.Element, token uint64) error {
+func (s *Server) Owe(user string, el *xmpp.Element, token uint64) (*offline.Ticket, error) {
 	at := s.Now()
 	if t, err := time.Parse(time.RFC3339, el.Child(xmpp.NSDelay, "delay").Get("stamp")); err == nil && t.Before(at) {
 		at = t
@@ -241,14 +241,14 @@ func (s *Server) Owe(user string, el *xmpp.Element, token uint64) error {
 	to := s.jidOf(user)
 	st, err := xmpp.StanzaOf(el.Clone().Set("to", to.String()))
 	if err != nil || st.Kind != xmpp.KindMessage || !st.HasFrom || st.Type == "groupchat" || st.Type == "error" {
-		return xmpp.Refuse(xmpp.Modify, xmpp.BadRequest).Say("it is no message that could wait")
+		return nil, xmpp.Refuse(xmpp.Modify, xmpp.BadRequest).Say("it is no message that could wait")
 	}
 	if s.opt.E2E && readable(st) {
-		return xmpp.Refuse(xmpp.Modify, xmpp.PolicyViolation)
+		return nil, xmpp.Refuse(xmpp.Modify, xmpp.PolicyViolation)
 	}
 	boxes, err := s.boxes(nil, user)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	way := Plan{Mail: owed(boxes)}
 	kept := s.kept(st, user, st.From)
@@ -257,11 +257,13 @@ func (s *Server) Owe(user string, el *xmpp.Element, token uint64) error {
 		At: at, Expires: s.Now().Add(s.opt.KeepMail), From: st.From.String(), ID: st.ID, Token: token,
 		Body: s.stamped(st, st.From, to, to, archive), Archive: archive, Kept: kept,
 	}
-	if _, err := s.opt.Store.Put(user, way.Mail, m, false); err != nil {
-		return refusal(err)
+	t, err := s.opt.Store.Put(user, way.Mail, m, false)
+	if err != nil {
+		return nil, refusal(err)
 	}
 	s.wakeDevices(user, way)
-	return nil
+	s.tellOwed(user, way.Mail, m, Usual)
+	return t, nil
 }
 
 // Reached says whether the device has a socket now; "" is whoever may read the

@@ -57,6 +57,7 @@ func Add(s *relay.Server, o Options) {
 	if o.Hold != Nobody {
 		s.OnStanza(b.turnsTo)
 		s.Hold, s.Held = b.hold, b.held
+		s.Command(relay.Command{Node: "strangers", Name: "People who want to write to you", May: b.here, Run: b.waiting})
 	}
 	if o.Burst > 0 {
 		s.OnStanza(b.stanza)

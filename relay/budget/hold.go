@@ -229,19 +229,30 @@ func (b *budget) release(user string, from func(xmpp.JID) bool, wanted bool) {
 		if j, bad := xmpp.ParseJID(m.From); bad != nil || !from(j) {
 			continue
 		}
-		if wanted {
-			if err = b.deliver(user, m); err != nil {
-				break
-			}
+		if !wanted {
+			waits.Ack(m.Seq)
+		} else if err = b.deliver(user, m, func() { waits.Ack(m.Seq) }); err != nil {
+			break
 		}
-		waits.Ack(m.Seq) // after it was accepted: a crash between repeats and never loses
 	}
 	if err != nil {
 		b.s.Log().Error("what waited of a stranger", "err", err)
 	}
 }
 
-func (b *budget) deliver(user string, m *offline.Mail) error {
+// When is what happens when something is safe.
+type when func()
+
+// Settled implements offline.Waiter.
+func (w when) Settled(err error) {
+	if err == nil {
+		w()
+	}
+}
+
+// deliver owes a message to the devices; then is called when that is safe, so
+// that a crash between repeats and never loses.
+func (b *budget) deliver(user string, m *offline.Mail, then when) error {
 	el, err := xmpp.Parse(m.Body, xmpp.NSClient)
 	if err != nil {
 		return err
@@ -249,5 +260,63 @@ func (b *budget) deliver(user string, m *offline.Mail) error {
 	h := fnv.New64a()
 	h.Write(m.Body)
 	el.Add(xmpp.El(xmpp.NSDelay, "delay", "from", b.s.Domain(), "stamp", m.At.UTC().Format(time.RFC3339Nano)))
-	return b.s.Owe(user, el, h.Sum64()|1)
+	t, err := b.s.Owe(user, el, h.Sum64()|1)
+	if err == nil {
+		t.Then(then)
+	}
+	return err
+}
+
+func (b *budget) here(r *relay.Request) bool { return b.s.Local(r.From) }
+
+// waiting shows an account whose messages are held, and takes what shall be
+// done with them (XEP-0050).
+func (b *budget) waiting(r *relay.Request, form *xmpp.Element) (*xmpp.Element, bool, error) {
+	user := r.From.Local
+	if form != nil {
+		b.decide(user, form)
+		return nil, true, nil
+	}
+	all, err := b.s.Store().Mailbox(user, box).After(0, heldMax+1, nil)
+	if err != nil {
+		return nil, false, err
+	}
+	if len(all) == 0 {
+		return nil, false, relay.Sorry("nobody waits")
+	}
+	value := func(name, v string) *xmpp.Element { return xmpp.El(xmpp.NSData, name).WithText(v) }
+	who := xmpp.El(xmpp.NSData, "field", "var", "jids", "type", "list-multi", "label", "Who")
+	for i := range all {
+		if j, err := xmpp.ParseJID(all[i].From); err == nil {
+			label := j.Bare().String() + ", since " + all[i].At.UTC().Format("2 January 15:04")
+			who.Add(xmpp.El(xmpp.NSData, "option", "label", label).Add(value("value", j.Bare().String())))
+		}
+	}
+	what := xmpp.El(xmpp.NSData, "field", "var", "do", "type", "list-single", "label", "What to do").Add(value("value", "deliver"),
+		xmpp.El(xmpp.NSData, "option", "label", "Show me what they wrote").Add(value("value", "deliver")),
+		xmpp.El(xmpp.NSData, "option", "label", "Forget it").Add(value("value", "forget")))
+	return xmpp.El(xmpp.NSData, "x", "type", "form").Add(value("title", "People who want to write to you"), who, what), false, nil
+}
+
+func (b *budget) decide(user string, form *xmpp.Element) {
+	do := ""
+	var all []xmpp.JID
+	for _, f := range form.Children() {
+		for _, v := range f.Children() {
+			switch j, err := xmpp.ParseJID(v.Text()); {
+			case f.Get("var") == "do":
+				do = v.Text()
+			case f.Get("var") == "jids" && err == nil && len(all) <= heldMax:
+				all = append(all, j.Bare())
+			}
+		}
+	}
+	for _, j := range all {
+		switch do {
+		case "deliver":
+			b.accept(user, j)
+		case "forget":
+			b.forget(user, j)
+		}
+	}
 }

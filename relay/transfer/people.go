@@ -317,7 +317,7 @@ func (p *person) mail() error {
 		h.Write(el.Bytes())
 		token := h.Sum64()
 		seen[token]++
-		err = p.i.s.Owe(p.user, el, token+uint64(seen[token])|1)
+		_, err = p.i.s.Owe(p.user, el, token+uint64(seen[token])|1)
 		switch said := (*xmpp.StanzaError)(nil); {
 		case errors.As(err, &said) && said.Cond == xmpp.PolicyViolation:
 			refused++
