@@ -725,6 +725,7 @@ alice/a < <iq type='error' id='1'/>
 alice/a > <iq type='set' id='2'><query xmlns='urn:xmpp:mam:2'><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>urn:xmpp:mam:2</value></field><field var='end'><value>2026-13-45T99:00:00Z</value></field></x></query></iq>
 alice/a < <iq type='error' id='2'/>
 alice/a > <message to='bob@localhost' type='chat' id='m'><body>x</body><delay xmlns='urn:xmpp:delay' stamp='9999999-01-01T00:00:00Z'/></message>
+mailbox bob 1
 login bob/b
 bob/b > <presence/>
 bob/b < <message id='m'><delay xmlns='urn:xmpp:delay' from='localhost' stamp='*'/></message>
