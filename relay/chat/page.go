@@ -52,7 +52,8 @@ func (d *desk) index(p *pack) []byte {
 }
 
 // start begins the client with our settings. Whatever it would ask of others
-// by itself (lists of providers, of rooms, players of media) is off.
+// by itself (lists of providers, of rooms, players of media) is off. Where
+// something breaks WebSockets it does not try BOSH by itself: /chat?bosh does.
 func (d *desk) start(p *pack) []byte {
 	rooms := cmp.Or(d.o.Rooms, "rooms."+d.s.Domain())
 	off := []string{}
@@ -80,8 +81,8 @@ func (d *desk) start(p *pack) []byte {
 		"providers_link":                "",
 		"muc_search_service":            rooms, // without one, its form for rooms has no field for the name
 	}, "", "  ")
-	return []byte(private + "converse.initialize({\n  websocket_url: `wss://${location.host}/ws`,\n" +
-		"  bosh_service_url: `https://${location.host}/http-bind`,\n  ..." + string(b) + "\n});\n")
+	return []byte(private + "converse.initialize({\n  bosh_service_url: `https://${location.host}/http-bind`,\n" +
+		"  ...(location.search === \"?bosh\" ? {} : { websocket_url: `wss://${location.host}/ws` }),\n  ..." + string(b) + "\n});\n")
 }
 
 // private mends that Converse.js gets encrypted files by http: when the page

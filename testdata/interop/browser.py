@@ -90,6 +90,7 @@ class Page:
     def __init__(self, browser, session, name):
         self.browser, self.session, self.name = browser, session, name
         self.faults, self.got, self.words, self.sent, self.received = [], [], [], [], []
+        self.posts = {}  # bodies by request, and whether they were answered
 
     async def ask(self, method, **params):
         return await self.browser.ask(method, self.session, **params)
@@ -102,6 +103,10 @@ class Page:
             self.words.append((p["type"], " ".join(str(a.get("value", a.get("description"))) for a in p["args"])))
         elif method == "Log.entryAdded" and p["entry"]["level"] == "error":
             self.faults.append("log: %s %s" % (p["entry"]["text"], p["entry"].get("url", "")))
+        elif method == "Network.requestWillBeSent" and "postData" in p["request"]:
+            self.posts[p["requestId"]] = (p["request"]["postData"], False)
+        elif method == "Network.loadingFinished" and p["requestId"] in self.posts:
+            self.posts[p["requestId"]] = (self.posts[p["requestId"]][0], True)
         elif method == "Network.responseReceived":
             self.got.append(p["response"]["url"])
         elif method == "Network.webSocketCreated":

@@ -90,6 +90,29 @@ async def talk(stage):
     await leave(stage)
 
 
+async def polls(stage):
+    """The page over BOSH, as behind something that breaks WebSockets."""
+    browser, alice, bob = await open_browser(stage), Sotto(stage, "alice"), Converse(stage, "bob")
+    await alice.on()
+    await bob.on(browser, way="?bosh")
+    await bob.published()
+    sent = await alice.write("bob", PEAR)
+    await bob.open("alice")
+    await bob.read(PEAR)
+    await alice.delivered(sent)
+    await bob.secret()
+    await bob.write(PLUM)
+    await alice.read("bob", PLUM)
+    await bob.ticked(PLUM)
+    stage.say("each read the other, bob over BOSH")
+    clean(stage, bob)
+    if any(u.startswith("wss:") for u in bob.page.got) or not any(u.endswith("/http-bind") for u in bob.page.got):
+        raise AssertionError("it was not over BOSH: %s" % bob.page.got[-5:])
+    await until("all to be acked", lambda: stage.server.waiting() == 0)
+    await alice.off()
+    await leave(stage)
+
+
 async def group(stage):
     """Two browsers: a private group, encrypted, and a picture in it."""
     browser = await open_browser(stage)

@@ -38,6 +38,7 @@ def plays():
     yield "slixmpp-component", lists.component, lists.beside()
     yield "nbxmpp-list", lists.nbxmpp, lists.options()
     yield "converse-talk", converse.talk, converse.options(resume="8s")
+    yield "converse-bosh", converse.polls, converse.options()
     yield "converse-group", converse.group, converse.options()
     yield "profanity-list", profanity_list.everything, lists.options()
     yield "go-sendxmpp-list", sendxmpp.all_else, lists.options()
