@@ -51,7 +51,7 @@ func (b *broker) publish(w *wish) (*xmpp.Element, error) {
 			return nil, err
 		}
 		it.ID, it.XML = one.ID, one.XML
-		if err := b.sealed(w.place, kids[0]); err != nil {
+		if err := b.sealed(w, kids[0]); err != nil {
 			return nil, err
 		}
 	}
@@ -117,10 +117,11 @@ func (b *broker) mayTry(w *wish) error {
 	return err
 }
 
-// sealed keeps what the server could read off the service, where nothing
-// readable is taken (docs/decisions/05-what-nodes-may-hold.md).
-func (b *broker) sealed(p place, el *xmpp.Element) error {
-	if p.pep || !b.s.E2E() {
+// sealed keeps what the server could read off the service, and off what others
+// publish at an account, where nothing readable is taken
+// (docs/decisions/05-what-nodes-may-hold.md).
+func (b *broker) sealed(w *wish, el *xmpp.Element) error {
+	if !b.s.E2E() || w.pep && w.from.Bare() == w.jid {
 		return nil
 	}
 	for _, k := range el.Children() {

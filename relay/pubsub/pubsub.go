@@ -75,7 +75,7 @@ func add(s *relay.Server, o Options) (*broker, error) {
 
 type verb func(b *broker, w *wish) (*xmpp.Element, error)
 
-// verbs by type, namespace and name. Those with a dot need no node.
+// verbs by type, namespace and name.
 var verbs = map[string]verb{
 	"set " + xmpp.NSPubsub + " create":         (*broker).create,
 	"set " + xmpp.NSPubsub + " publish":        (*broker).publish,
