@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"hash/fnv"
 	"time"
 
 	"sotto/xmpp"
@@ -188,6 +189,25 @@ func (s *Server) leave(b []byte, e *Errand) error {
 		e.Wait(t)
 	}
 	return refusal(err)
+}
+
+// twin is token for what another server may write again because an ack of ours
+// was lost: only an id that its sender never gives twice will do (XEP-0359 §3.1).
+func (x *Session) twin(st *xmpp.Stanza, salt byte) uint64 {
+	var origin []byte
+	st.Kids(func(space, local string, raw []byte) bool {
+		if space == xmpp.NSSID && local == "origin-id" {
+			origin = raw
+		}
+		return origin == nil
+	})
+	if origin == nil || st.ID == "" {
+		return 0
+	}
+	h := fnv.New64a()
+	h.Write([]byte{salt})
+	h.Write([]byte(x.s.opt.Store.Mark("link twins", x.full+"\n"+st.To.String()+"\n"+st.ID+"\n"+string(origin)))) // nobody can aim at another's
+	return h.Sum64() | 1
 }
 
 // Bounce tells the sender of something that left that it did not arrive.

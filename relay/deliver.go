@@ -285,6 +285,9 @@ func (s *Server) archiveID(kept bool, owner string, token uint64) string {
 // client sends again after a crash is known as a twin. Its bytes are part of
 // it: a client may leave a stanza out when it sends the others again.
 func (x *Session) token(p *page, st *xmpp.Stanza, salt byte) uint64 {
+	if x.abroad {
+		return x.twin(st, salt)
+	}
 	x.mu.Lock()
 	m := x.sm
 	x.mu.Unlock()

@@ -54,6 +54,9 @@ func (s *stage) print(dir string) string {
 // listenLinks opens the port for other servers, again where it was.
 func (s *stage) listenLinks() {
 	l, err := net.Listen("tcp", s.s2s)
+	for end := time.Now().Add(patience); err != nil && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		l, err = net.Listen("tcp", s.s2s) // somebody calls from this port just now
+	}
 	s.must(err)
 	s.s2s = l.Addr().String()
 	go s.relay.Ports["s2s"](l)
