@@ -50,6 +50,7 @@ type Config struct {
 	KeepFiles string   `toml:"keep_files" doc:"How long an uploaded file stays, as 720h."`
 	FileMax   int64    `toml:"file_max" doc:"Largest uploaded file, in MiB."`
 	FileQuota int64    `toml:"file_quota" doc:"All uploaded files of one account, in MiB."`
+	Proxy     []string `toml:"listen_proxy" doc:"Addresses where two clients that cannot reach each other pass bytes (XEP-0065); only with e2e = optional, because those bytes may be readable."`
 	Contact   []string `toml:"contact" doc:"How people reach you, as mailto:me@chat.example or xmpp:me@chat.example."`
 	Outage    []string `toml:"status_page" doc:"Addresses, elsewhere, of a file that says what is broken (XEP-0455)."`
 	Push      bool     `toml:"push" doc:"Wake devices that are away (XEP-0357), through the push services that their clients name, and through our own at push. and the domain: Web Push, UnifiedPush, Firebase. They learn that something waits, nothing else."`
@@ -146,7 +147,7 @@ func (c *Config) check() error {
 			}
 		}
 	}
-	if err := c.checkS2S(); err != nil {
+	if err := errors.Join(c.checkS2S(), c.checkProxy()); err != nil {
 		return err
 	}
 	if c.Strangers < 16 || c.PerSource < 1 {
@@ -177,6 +178,22 @@ func (c *Config) webURL() string {
 		return "https://" + c.Domain + ":" + port
 	}
 	return "https://" + c.Domain
+}
+
+func (c *Config) checkProxy() error {
+	if len(c.Proxy) > 0 && c.E2E == "required" {
+		return errors.New("listen_proxy passes bytes that may be readable; take it out, or set e2e = \"optional\"")
+	}
+	return nil
+}
+
+// proxyAddr is how clients reach the first address of listen_proxy.
+func (c *Config) proxyAddr() string {
+	if len(c.Proxy) == 0 {
+		return ""
+	}
+	_, port, _ := net.SplitHostPort(c.Proxy[0]) // Listen says what is wrong with it
+	return net.JoinHostPort(c.Domain, port)
 }
 
 // chatFile is the client for browsers; empty: none is wanted.

@@ -77,9 +77,10 @@ func (c *Config) links() (link.Options, error) {
 	return o, nil
 }
 
-// linkPorts are the addresses of ports that only links open, by their names.
-func (c *Config) linkPorts() map[string][]string {
-	all := map[string][]string{}
+// morePorts are the addresses of ports that are not for clients' streams, by
+// the names that families give them.
+func (c *Config) morePorts() map[string][]string {
+	all := map[string][]string{"proxy": c.Proxy}
 	if c.S2S != "off" {
 		all["s2s"], all["s2s_tls"] = c.ListenS2S, c.DirectS2S
 	}

@@ -23,6 +23,7 @@ import (
 	"sotto/relay/chat"
 	"sotto/relay/info"
 	"sotto/relay/muc"
+	"sotto/relay/proxy"
 	"sotto/relay/pubsub"
 	"sotto/relay/web"
 )
@@ -105,8 +106,9 @@ func (s *server) build() error {
 			default: // it ends already
 			}
 		},
-		Link: links,
-		Chat: chat.Options{File: s.conf.chatFile(), Rooms: s.conf.Rooms, Register: s.conf.Register},
+		Link:  links,
+		Proxy: proxy.Options{Addr: s.conf.proxyAddr()},
+		Chat:  chat.Options{File: s.conf.chatFile(), Rooms: s.conf.Rooms, Register: s.conf.Register},
 	})
 }
 
@@ -162,7 +164,7 @@ func (s *server) listen(failed chan<- error) error {
 			go func() { failed <- s.answer(l, i) }()
 		}
 	}
-	for name, list := range s.conf.linkPorts() {
+	for name, list := range s.conf.morePorts() {
 		for _, addr := range list {
 			l, err := net.Listen("tcp", addr)
 			if err != nil {

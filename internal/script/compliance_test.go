@@ -33,7 +33,7 @@ type judge struct {
 
 // TestCompliance re-makes the tests of Conversations' compliance suite, by
 // their names there. Still without a line, because the feature is not there:
-// stun and turn (calls), xep0065.
+// stun and turn (calls).
 func TestCompliance(t *testing.T) {
 	j := newJudge(t)
 	for _, c := range []struct {
@@ -49,6 +49,7 @@ func TestCompliance(t *testing.T) {
 		{"xep0115", "XEP-0115 §6.3", offered(xmpp.NSCaps, "c")},
 		{"xep0363", "XEP-0363 §3", service("urn:xmpp:http:upload:0")},
 		{"xep0363_cors", "XEP-0363 §11", (*judge).cors},
+		{"xep0065", "XEP-0065 §4", service("http://jabber.org/protocol/bytestreams")},
 		{"xep0077", "XEP-0077 §8", func(j *judge) bool { return j.offer.Child(xmpp.NSRegFeature, "register") != nil }},
 		{"xep0313", "XEP-0313 §6", onAccount("urn:xmpp:mam:2")},
 		{"xep0313muc", "XEP-0313 §6.2", room("urn:xmpp:mam:2")},
@@ -79,7 +80,8 @@ func newJudge(t *testing.T) *judge {
 	direct, err := net.Listen("tcp", "127.0.0.1:0")
 	j.must(err)
 	j.close()
-	j.opt.Keep = true // xep0313muc: rooms have an archive where the server keeps histories
+	j.proxy.Addr = "localhost:7777" // nobody is asked there
+	j.opt.Keep = true               // xep0313muc: rooms have an archive where the server keeps histories
 	j.opt.URL = "https://" + strings.Replace(pages.Addr().String(), "127.0.0.1", "localhost", 1)
 	j.open()
 	go web.Serve(context.Background(), j.relay, pages, &tls.Config{Certificates: []tls.Certificate{j.cert}})

@@ -24,6 +24,7 @@ import (
 	"sotto/relay/budget"
 	"sotto/relay/info"
 	"sotto/relay/link"
+	"sotto/relay/proxy"
 	"sotto/relay/push"
 )
 
@@ -40,6 +41,7 @@ type stage struct {
 	closed  bool // an account needs an invitation
 	mailMax int  // of a mailbox; 0: the default
 	push    push.Options
+	proxy   proxy.Options
 
 	strangers budget.Options
 	link      link.Options // how it talks with other servers
@@ -101,7 +103,7 @@ func (s *stage) open() {
 	o.Door = door.Door()
 	s.relay, err = relay.New(o)
 	s.must(err)
-	s.must(all.Add(s.relay, all.Options{Door: door, Budget: s.strangers, Link: s.link, Push: s.push, Info: info.Options{
+	s.must(all.Add(s.relay, all.Options{Door: door, Budget: s.strangers, Link: s.link, Push: s.push, Proxy: s.proxy, Info: info.Options{
 		Contact: []string{"mailto:operator@localhost"}, Status: []string{"https://status.localhost/chat.json"}}}))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	s.must(err)

@@ -164,6 +164,7 @@ XEP-0050 1.3.0 Ad-Hoc Commands
 XEP-0054 1.3.0 vcard-temp
 XEP-0059 1.0 Result Set Management
 XEP-0060 1.30.0 Publish-Subscribe
+XEP-0065 1.8.2 SOCKS5 Bytestreams
 XEP-0066 1.5 Out of Band Data
 XEP-0077 2.4 In-Band Registration
 XEP-0082 1.1.1 XMPP Date and Time Profiles
@@ -276,6 +277,7 @@ XEP-0504 0.1.0 Data Policy
 XEP-0509 0.2.0 Initial Authentication Pipelining
 XEP-0515 0.1.0 TLS Channel-Binding Downgrade Protection
 RFC 1952 gzip
+RFC 1928 SOCKS Protocol Version 5
 RFC 2782 DNS SRV
 RFC 3550 RTP
 RFC 3711 SRTP

@@ -17,6 +17,7 @@ import (
 	"sotto/relay/link"
 	"sotto/relay/muc"
 	"sotto/relay/private"
+	"sotto/relay/proxy"
 	"sotto/relay/pubsub"
 	"sotto/relay/push"
 	"sotto/relay/roster"
@@ -38,6 +39,7 @@ type Options struct {
 	Chat   chat.Options
 	Push   push.Options
 	Link   link.Options
+	Proxy  proxy.Options
 }
 
 // Add registers all families.
@@ -62,6 +64,9 @@ func Add(s *relay.Server, o Options) error {
 		return err
 	}
 	archive.Add(s) // says what the others do with people's data
+	if err := proxy.Add(s, o.Proxy); err != nil {
+		return err
+	}
 	if o.Door != nil {
 		account.Add(s, o.Door)
 	}
