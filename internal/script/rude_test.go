@@ -197,6 +197,30 @@ func TestLineEnd(t *testing.T) {
 	r.say(hello, "<mechanism>")
 }
 
+// TestPoliteShutdown: a client that answers the end of the stream, when the
+// server stops, resumes later: it was not the one that ended it (XEP-0198 §5).
+func TestPoliteShutdown(t *testing.T) {
+	s := rudeStage(t, nil)
+	r := s.rude(t, "", inside)
+	r.say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>", "<enabled")
+	r.hear("/>")
+	_, id, _ := strings.Cut(string(r.got), "id='")
+	id, _, _ = strings.Cut(id, "'")
+	stopped := make(chan struct{})
+	go func() { s.close(); close(stopped) }()
+	r.hear("</stream:stream>")
+	if _, err := io.WriteString(r, "</stream:stream>"); err != nil {
+		t.Fatal(err)
+	}
+	r.rest()
+	<-stopped
+	s.open()
+	r = s.rude(t, "", asked)
+	r.say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>"+basic("alice", "password")+"</auth>", "<success")
+	r.say(hello, "</stream:features>")
+	r.say("<resume xmlns='urn:xmpp:sm:3' previd='"+id+"' h='0'/>", "<resumed")
+}
+
 // TestEagerLogin: who logs in with the first flight is told only what that road
 // has (XEP-0484 §"Initial authentication"), and may go on by it when refused.
 func TestEagerLogin(t *testing.T) {
