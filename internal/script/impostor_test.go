@@ -91,36 +91,38 @@ func TestImpostors(t *testing.T) {
 		from, to   string
 		inside     bool // proved by EXTERNAL
 		says, want string
+		turns      string // the name inside TLS, if it is another
 	}{
-		{"no certificate", "RFC 6120 §13.8", nil, "far.test", "localhost", false, external, "<not-authorized"},
-		{"a certificate for another domain", "RFC 6120 §13.7.2", &other, "far.test", "localhost", false, external, "<not-authorized"},
-		{"one that has ended", "RFC 6120 §13.7.2", &old, "far.test", "localhost", false, external, "<not-authorized"},
-		{"one of an unknown authority", "RFC 6120 §13.7.2", &unknown, "far.test", "localhost", false, external, "<not-authorized"},
+		{"another name inside TLS", "RFC 6120 §4.7.1", &other, "far.test", "localhost", false, "-", "<invalid-from", "evil.test"},
+		{"no certificate", "RFC 6120 §13.8", nil, "far.test", "localhost", false, external, "<not-authorized", ""},
+		{"a certificate for another domain", "RFC 6120 §13.7.2", &other, "far.test", "localhost", false, external, "<not-authorized", ""},
+		{"one that has ended", "RFC 6120 §13.7.2", &old, "far.test", "localhost", false, external, "<not-authorized", ""},
+		{"one of an unknown authority", "RFC 6120 §13.7.2", &unknown, "far.test", "localhost", false, external, "<not-authorized", ""},
 		{"a name that is not in the header", "XEP-0178 §3", &far, "far.test", "localhost", false,
-			strings.Replace(external, "=<", base64.StdEncoding.EncodeToString([]byte("evil.test"))+"<", 1), "<invalid-authzid"},
-		{"a stanza before all proof", "RFC 6120 §4.9.3.12", &far, "far.test", "localhost", false, "<message from='x@far.test' to='bob@localhost'/>", "<not-authorized"},
-		{"a domain that is not here", "RFC 6120 §4.9.3.6", &far, "far.test", "else.test", false, "", "<host-unknown"},
-		{"our own name", "RFC 6120 §4.9.3.9", &far, "localhost", "localhost", false, "", "<policy-violation"},
-		{"a user's name", "RFC 6120 §4.7.1", &far, "x@far.test", "localhost", false, "", "<improper-addressing"},
-		{"dialback: a key that its server does not know", "XEP-0220 §2.2", nil, "far.test", "localhost", false, "<db:result from='far.test' to='localhost'>forged</db:result>", "type='invalid'"},
-		{"dialback: for a domain that is not here", "XEP-0220 §2.2", nil, "far.test", "localhost", false, "<db:result from='far.test' to='else.test'>x</db:result>", "<item-not-found"},
-		{"dialback: as our own domain", "XEP-0220 §2.2", nil, "far.test", "localhost", false, "<db:result from='localhost' to='localhost'>x</db:result>", "<not-allowed"},
-		{"dialback: as another domain than the header's", "XEP-0220 §2.2", nil, "far.test", "localhost", false, "<db:result from='evil.test' to='localhost'>x</db:result>", "<not-allowed"},
-		{"dialback: a domain without a server", "XEP-0220 §2.4", nil, "nowhere.test", "localhost", false, "<db:result from='nowhere.test' to='localhost'>x</db:result>", "<remote-server-not-found"},
-		{"dialback: a key that is not ours", "XEP-0220 §2.3", nil, "far.test", "localhost", false, "<db:verify from='far.test' to='localhost' id='1'>x</db:verify>", "type='invalid'"},
-		{"dialback: a name that is no address", "XEP-0220 §2.4", nil, "far.test", "localhost", false, "<db:result from='a b' to='localhost'>x</db:result>", "<bad-request"},
-		{"keys without end", "XEP-0220 §2.3", nil, "far.test", "localhost", false, strings.Repeat("<db:verify from='far.test' to='localhost' id='1'>x</db:verify>", 3), "<policy-violation"},
-		{"too much before all proof", "RFC 6120 §13.12", nil, "far.test", "localhost", false, "<auth>" + strings.Repeat("x", 20<<10), "<policy-violation"},
-		{"inside: as another domain", "RFC 6120 §8.1.2.2", &far, "far.test", "localhost", true, "<message from='x@evil.test' to='bob@localhost'/>", "<invalid-from"},
-		{"inside: as one of us", "RFC 6120 §8.1.2.2", &far, "far.test", "localhost", true, "<message from='alice@localhost' to='bob@localhost'/>", "<invalid-from"},
-		{"inside: as a room of theirs", "RFC 6120 §8.1.2.2", &far, "far.test", "localhost", true, "<message from='x@rooms.far.test' to='bob@localhost'/>", "<invalid-from"},
-		{"inside: to a domain of ours that this stream is not for", "RFC 6120 §8.1.1.2", &far, "far.test", "localhost", true, "<message from='x@far.test' to='tea@rooms.localhost'/>", "<host-unknown"},
-		{"inside: to a third server", "RFC 6120 §8.1.1.2", &far, "far.test", "localhost", true, "<message from='x@far.test' to='x@evil.test'/>", "<host-unknown"},
-		{"inside: from nobody", "RFC 6120 §8.1.2.2", &far, "far.test", "localhost", true, "<message to='bob@localhost'/>", "<improper-addressing"},
-		{"inside: to nobody", "RFC 6120 §8.1.1.2", &far, "far.test", "localhost", true, "<message from='x@far.test'/>", "<improper-addressing"},
-		{"inside: one more domain on the same stream", "XEP-0220 §2.4", &far, "far.test", "localhost", true, "<db:result from='evil.test' to='localhost'>x</db:result>", "<policy-violation"},
-		{"inside: a stream of another kind", "RFC 6120 §4.9.3.24", &far, "far.test", "localhost", true, "<x xmlns='urn:x'/>", "<unsupported-stanza-type"},
-		{"inside: a stanza without end", "RFC 6120 §13.12", &far, "far.test", "localhost", true, "<message from='x@far.test' to='bob@localhost'>" + strings.Repeat("<a>", 70), "<policy-violation"},
+			strings.Replace(external, "=<", base64.StdEncoding.EncodeToString([]byte("evil.test"))+"<", 1), "<invalid-authzid", ""},
+		{"a stanza before all proof", "RFC 6120 §4.9.3.12", &far, "far.test", "localhost", false, "<message from='x@far.test' to='bob@localhost'/>", "<not-authorized", ""},
+		{"a domain that is not here", "RFC 6120 §4.9.3.6", &far, "far.test", "else.test", false, "", "<host-unknown", ""},
+		{"our own name", "RFC 6120 §4.9.3.9", &far, "localhost", "localhost", false, "", "<policy-violation", ""},
+		{"a user's name", "RFC 6120 §4.7.1", &far, "x@far.test", "localhost", false, "", "<improper-addressing", ""},
+		{"dialback: a key that its server does not know", "XEP-0220 §2.2", nil, "far.test", "localhost", false, "<db:result from='far.test' to='localhost'>forged</db:result>", "type='invalid'", ""},
+		{"dialback: for a domain that is not here", "XEP-0220 §2.2", nil, "far.test", "localhost", false, "<db:result from='far.test' to='else.test'>x</db:result>", "<item-not-found", ""},
+		{"dialback: as our own domain", "XEP-0220 §2.2", nil, "far.test", "localhost", false, "<db:result from='localhost' to='localhost'>x</db:result>", "<not-allowed", ""},
+		{"dialback: as another domain than the header's", "XEP-0220 §2.2", nil, "far.test", "localhost", false, "<db:result from='evil.test' to='localhost'>x</db:result>", "<not-allowed", ""},
+		{"dialback: a domain without a server", "XEP-0220 §2.4", nil, "nowhere.test", "localhost", false, "<db:result from='nowhere.test' to='localhost'>x</db:result>", "<remote-server-not-found", ""},
+		{"dialback: a key that is not ours", "XEP-0220 §2.3", nil, "far.test", "localhost", false, "<db:verify from='far.test' to='localhost' id='1'>x</db:verify>", "type='invalid'", ""},
+		{"dialback: a name that is no address", "XEP-0220 §2.4", nil, "far.test", "localhost", false, "<db:result from='a b' to='localhost'>x</db:result>", "<bad-request", ""},
+		{"keys without end", "XEP-0220 §2.3", nil, "far.test", "localhost", false, strings.Repeat("<db:verify from='far.test' to='localhost' id='1'>x</db:verify>", 3), "<policy-violation", ""},
+		{"too much before all proof", "RFC 6120 §13.12", nil, "far.test", "localhost", false, "<auth>" + strings.Repeat("x", 20<<10), "<policy-violation", ""},
+		{"inside: as another domain", "RFC 6120 §8.1.2.2", &far, "far.test", "localhost", true, "<message from='x@evil.test' to='bob@localhost'/>", "<invalid-from", ""},
+		{"inside: as one of us", "RFC 6120 §8.1.2.2", &far, "far.test", "localhost", true, "<message from='alice@localhost' to='bob@localhost'/>", "<invalid-from", ""},
+		{"inside: as a room of theirs", "RFC 6120 §8.1.2.2", &far, "far.test", "localhost", true, "<message from='x@rooms.far.test' to='bob@localhost'/>", "<invalid-from", ""},
+		{"inside: to a domain of ours that this stream is not for", "RFC 6120 §8.1.1.2", &far, "far.test", "localhost", true, "<message from='x@far.test' to='tea@rooms.localhost'/>", "<host-unknown", ""},
+		{"inside: to a third server", "RFC 6120 §8.1.1.2", &far, "far.test", "localhost", true, "<message from='x@far.test' to='x@evil.test'/>", "<host-unknown", ""},
+		{"inside: from nobody", "RFC 6120 §8.1.2.2", &far, "far.test", "localhost", true, "<message to='bob@localhost'/>", "<improper-addressing", ""},
+		{"inside: to nobody", "RFC 6120 §8.1.1.2", &far, "far.test", "localhost", true, "<message from='x@far.test'/>", "<improper-addressing", ""},
+		{"inside: one more domain on the same stream", "XEP-0220 §2.4", &far, "far.test", "localhost", true, "<db:result from='evil.test' to='localhost'>x</db:result>", "<policy-violation", ""},
+		{"inside: a stream of another kind", "RFC 6120 §4.9.3.24", &far, "far.test", "localhost", true, "<x xmlns='urn:x'/>", "<unsupported-stanza-type", ""},
+		{"inside: a stanza without end", "RFC 6120 §13.12", &far, "far.test", "localhost", true, "<message from='x@far.test' to='bob@localhost'>" + strings.Repeat("<a>", 70), "<policy-violation", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if row.says == "" {
@@ -132,6 +134,10 @@ func TestImpostors(t *testing.T) {
 				return
 			}
 			i := p.impostor(t, row.from, row.to, row.cert)
+			if row.turns != "" {
+				i.say(head(row.turns, row.to), row.want)
+				return
+			}
 			if row.inside {
 				enter(i)
 			} else {

@@ -82,6 +82,12 @@ func (p *play) links(f []string) {
 		p.far.open()
 	case f[1] == "crash":
 		p.far.crash()
+	case f[1] == "direct": // names say that it begins with TLS
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		p.must(err)
+		go p.far.relay.Ports["s2s_tls"](l)
+		p.dns.say("xmpps-server", "far.test", l.Addr().String())
+		p.dns.say("xmpp-server", "far.test", "127.0.0.1:0")
 	case f[1] == "nowhere": // names say that there is no such server
 		p.dns.say("xmpp-server", "far.test", "127.0.0.1:0")
 	case f[1] == "unknown": // names say nothing

@@ -131,7 +131,7 @@ func (e *entry) header(before ...*xmpp.Element) error {
 	}
 	us, them := h.To.Domain, h.From.Domain
 	switch {
-	case e.Us != "" && (us != e.Us || them != e.Them): // not in the middle of a stream
+	case e.Us != "" && (us != e.Us || e.Them != "" && them != e.Them): // not in the middle of a stream
 		return &xmpp.StreamError{Cond: xmpp.StreamInvalidFrom}
 	case h.To != h.To.Host() || h.From != h.From.Host():
 		return &xmpp.StreamError{Cond: xmpp.StreamImproperAddressing}
