@@ -33,7 +33,8 @@ type Session struct {
 	turn     int        // counts sockets: an old one's work is refused
 	running  chan struct{}
 	ended    bool
-	spoilt   bool // something was not said to the client: it cannot be resumed
+	why      *xmpp.StreamError // it was told to end
+	spoilt   bool              // something was not said to the client: it cannot be resumed
 	presence *xmpp.Element
 	prio     int
 	initial  bool // the first available presence is being handled
@@ -227,6 +228,7 @@ func (x *Session) wake() {
 func (x *Session) closeConn(why *xmpp.StreamError) {
 	x.mu.Lock()
 	c := x.conn
+	x.why = why // for a socket that is just coming
 	x.mu.Unlock()
 	if c != nil {
 		c.Close(why)
@@ -235,8 +237,8 @@ func (x *Session) closeConn(why *xmpp.StreamError) {
 
 // run serves one socket of the session until it is gone.
 func (x *Session) run(ctx context.Context, c *xmpp.Conn, turn int) {
-	if !x.attach(c, turn) {
-		c.Close(&xmpp.StreamError{Cond: "conflict"})
+	if why := x.attach(c, turn); why != nil {
+		c.Close(why)
 	}
 	if x.s.stopping() {
 		c.Close(&xmpp.StreamError{Cond: xmpp.StreamSystemShutdown})
@@ -268,15 +270,18 @@ func (x *Session) revive() {
 	}
 }
 
-func (x *Session) attach(c *xmpp.Conn, turn int) bool {
+func (x *Session) attach(c *xmpp.Conn, turn int) (why *xmpp.StreamError) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.turn != turn || x.ended {
-		return false
+		if x.why != nil && x.turn == turn {
+			return x.why
+		}
+		return &xmpp.StreamError{Cond: xmpp.StreamConflict}
 	}
 	x.conn = c
 	x.mailDue++
-	return true
+	return nil
 }
 
 // handle takes one stanza from the reader.
