@@ -7,7 +7,7 @@ HERE = os.path.dirname(__file__)
 
 
 def options():
-    return {"e2e": "optional", "mode": "keep", "listen_https": ["127.0.0.1:%d" % free_port()]}
+    return {"e2e": "optional", "mode": "keep", "listen_https": ["127.0.0.1:%d" % free_port()], "listen_proxy": ["127.0.0.1:%d" % free_port()]}
 
 
 def need_nbxmpp():

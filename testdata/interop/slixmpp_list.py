@@ -10,7 +10,7 @@ from slixmpp import ClientXMPP, JID
 from slixmpp.plugins.xep_0410 import PingStatus
 from stage import until
 
-PLUGINS = (30, 45, 49, 54, 59, 60, 77, 84, 85, 92, 115, 153, 163, 184, 191, 198, 199, 202, 203, 249, 280, 308, 313, 333, 334, 352, 359, 363,
+PLUGINS = (30, 45, 49, 54, 59, 60, 65, 77, 84, 85, 92, 115, 153, 163, 184, 191, 198, 199, 202, 203, 249, 280, 308, 313, 333, 334, 352, 359, 363,
            402, 410, 421, 424, 444, 461)
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415478da6360606000000004000127"
                     "34270a0000000049454e44ae426082")
@@ -193,6 +193,19 @@ async def file(alice, bob):
     done("upload, and down again")
 
 
+async def stream(alice, bob):
+    """XEP-0065: bytes through the server's proxy."""
+    got = bytearray()
+    bob.add_event_handler("socks5_data", got.extend)
+    bob["xep_0065"].auto_accept = True
+    far = await alice["xep_0065"].handshake(bob.boundjid)
+    for i in range(100):
+        await far.write(b"%04d boats and oars\n" % i)
+    await until("the stream is at bob's", lambda: len(got) == 100 * 20)
+    far.transport.close()
+    done("bytestream through the proxy")
+
+
 async def block(alice, bob):
     await bob["xep_0191"].block(JID("alice@localhost"))
     alice.send_message("bob@localhost", "do you hear?", mtype="chat")
@@ -227,6 +240,7 @@ async def whole():
     await archive(alice, bob)
     await shelf(alice, bob)
     await file(alice, bob)
+    await stream(alice, bob)
     await block(alice, bob)
     await quiet(alice, bob)
     await room(alice, bob)
