@@ -116,7 +116,7 @@ func (s *stream) state(now time.Time) mood {
 		return mute
 	case !s.asked.IsZero() && now.Sub(s.asked) > answerTime:
 		return silent
-	case s.beside:
+	case !s.called: // theirs to end: what is on its way to us has no other proof than our reading it
 		return well
 	case s.ledger.Waiting() == 0 && now.Sub(s.used) > idleTime:
 		return quiet
