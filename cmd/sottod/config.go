@@ -19,6 +19,7 @@ import (
 
 	"sotto/relay"
 	"sotto/relay/budget"
+	"sotto/relay/services"
 	"sotto/relay/upload"
 )
 
@@ -51,6 +52,8 @@ type Config struct {
 	FileMax   int64    `toml:"file_max" doc:"Largest uploaded file, in MiB."`
 	FileQuota int64    `toml:"file_quota" doc:"All uploaded files of one account, in MiB."`
 	Proxy     []string `toml:"listen_proxy" doc:"Addresses where two clients that cannot reach each other pass bytes (XEP-0065); only with e2e = optional, because those bytes may be readable."`
+	Services  []string `toml:"call_services" doc:"STUN and TURN servers of yours that clients are told of (XEP-0215), as stun:turn.chat.example:3478 or turns:turn.chat.example:5349?transport=tcp."`
+	Secret    string   `toml:"call_secret" doc:"What those TURN servers and this one know, so that people of ours get in for ten minutes (coturn: static-auth-secret)."`
 	Contact   []string `toml:"contact" doc:"How people reach you, as mailto:me@chat.example or xmpp:me@chat.example."`
 	Outage    []string `toml:"status_page" doc:"Addresses, elsewhere, of a file that says what is broken (XEP-0455)."`
 	Push      bool     `toml:"push" doc:"Wake devices that are away (XEP-0357), through the push services that their clients name, and through our own at push. and the domain: Web Push, UnifiedPush, Firebase. They learn that something waits, nothing else."`
@@ -147,7 +150,7 @@ func (c *Config) check() error {
 			}
 		}
 	}
-	if err := errors.Join(c.checkS2S(), c.checkProxy()); err != nil {
+	if err := errors.Join(c.checkS2S(), c.checkProxy(), c.calls().Check()); err != nil {
 		return err
 	}
 	if c.Strangers < 16 || c.PerSource < 1 {
@@ -185,6 +188,10 @@ func (c *Config) checkProxy() error {
 		return errors.New("listen_proxy passes bytes that may be readable; take it out, or set e2e = \"optional\"")
 	}
 	return nil
+}
+
+func (c *Config) calls() services.Options {
+	return services.Options{URIs: c.Services, Secret: c.Secret}
 }
 
 // proxyAddr is how clients reach the first address of listen_proxy.

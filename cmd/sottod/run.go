@@ -107,8 +107,8 @@ func (s *server) build() error {
 			}
 		},
 		Link:  links,
-		Proxy: proxy.Options{Addr: s.conf.proxyAddr()},
-		Chat:  chat.Options{File: s.conf.chatFile(), Rooms: s.conf.Rooms, Register: s.conf.Register},
+		Proxy: proxy.Options{Addr: s.conf.proxyAddr()}, Calls: s.conf.calls(),
+		Chat: chat.Options{File: s.conf.chatFile(), Rooms: s.conf.Rooms, Register: s.conf.Register},
 	})
 }
 

@@ -32,8 +32,7 @@ type judge struct {
 }
 
 // TestCompliance re-makes the tests of Conversations' compliance suite, by
-// their names there. Still without a line, because the feature is not there:
-// stun and turn (calls).
+// their names there.
 func TestCompliance(t *testing.T) {
 	j := newJudge(t)
 	for _, c := range []struct {
@@ -63,6 +62,8 @@ func TestCompliance(t *testing.T) {
 		{"xep0198", "XEP-0198 §2", offered(xmpp.NSSM, "sm")},
 		{"vcard_muc", "XEP-0153 §3", room("vcard-temp")},
 		{"xep0368", "XEP-0368 §3", (*judge).directTLS},
+		{"stun", "XEP-0215 §3.1", calls("stun")},
+		{"turn", "XEP-0215 §3.1", calls("turn")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			j.t = t
@@ -70,6 +71,19 @@ func TestCompliance(t *testing.T) {
 				t.Error(c.spec)
 			}
 		})
+	}
+}
+
+// calls says whether people are told of a server of that kind.
+func calls(kind string) func(j *judge) bool {
+	return func(j *judge) bool {
+		a := j.ask("get", "localhost", "<services xmlns='urn:xmpp:extdisco:2'/>")
+		for _, k := range a.Child("urn:xmpp:extdisco:2", "services").Children() {
+			if k.Get("type") == kind && k.Get("host") != "" {
+				return true
+			}
+		}
+		return false
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 	"sotto/relay/link"
 	"sotto/relay/proxy"
 	"sotto/relay/push"
+	"sotto/relay/services"
 )
 
 // A stage is a server with its data folder.
@@ -103,7 +104,7 @@ func (s *stage) open() {
 	o.Door = door.Door()
 	s.relay, err = relay.New(o)
 	s.must(err)
-	s.must(all.Add(s.relay, all.Options{Door: door, Budget: s.strangers, Link: s.link, Push: s.push, Proxy: s.proxy, Info: info.Options{
+	s.must(all.Add(s.relay, all.Options{Door: door, Budget: s.strangers, Link: s.link, Push: s.push, Proxy: s.proxy, Calls: someServices, Info: info.Options{
 		Contact: []string{"mailto:operator@localhost"}, Status: []string{"https://status.localhost/chat.json"}}}))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	s.must(err)
@@ -116,6 +117,8 @@ func (s *stage) open() {
 		s.listenComponents()
 	}
 }
+
+var someServices = services.Options{Secret: "secret", URIs: []string{"stun:stun.localhost", "turn:turn.localhost:3479", "turns:turn.localhost"}}
 
 func (s *stage) close() {
 	ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)

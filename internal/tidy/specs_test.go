@@ -300,6 +300,8 @@ RFC 6455 The WebSocket Protocol
 RFC 6585 Additional HTTP status codes
 RFC 6716 Opus
 RFC 6761 Special-use domain names
+RFC 7064 STUN URI
+RFC 7065 TURN URI
 RFC 7395 XMPP over WebSocket
 RFC 7523 JWT for OAuth 2.0
 RFC 7587 RTP payload for Opus

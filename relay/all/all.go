@@ -21,6 +21,7 @@ import (
 	"sotto/relay/pubsub"
 	"sotto/relay/push"
 	"sotto/relay/roster"
+	"sotto/relay/services"
 	"sotto/relay/unified"
 	"sotto/relay/upload"
 	"sotto/relay/vcard"
@@ -40,6 +41,7 @@ type Options struct {
 	Push   push.Options
 	Link   link.Options
 	Proxy  proxy.Options
+	Calls  services.Options
 }
 
 // Add registers all families.
@@ -65,6 +67,9 @@ func Add(s *relay.Server, o Options) error {
 	}
 	archive.Add(s) // says what the others do with people's data
 	if err := proxy.Add(s, o.Proxy); err != nil {
+		return err
+	}
+	if err := services.Add(s, o.Calls); err != nil {
 		return err
 	}
 	if o.Door != nil {
