@@ -66,10 +66,14 @@ func giveBack(ctx context.Context) {
 
 // memoryLines say where the memory is.
 func memoryLines() []string {
-	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(s)
+	live := s[0].Value.Uint64()
+	if live == 0 { // nothing was collected yet
+		live = s[2].Value.Uint64()
+	}
 	return []string{
-		fmt.Sprintf("memory in use     %d KiB", s[0].Value.Uint64()>>10),
+		fmt.Sprintf("memory in use     %d KiB", live>>10),
 		fmt.Sprintf("memory of stacks  %d KiB", s[1].Value.Uint64()>>10),
 	}
 }

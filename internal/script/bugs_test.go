@@ -337,7 +337,7 @@ func injected(t *testing.T) {
 func smuggled(t *testing.T) {
 	p := newPlay(t)
 	p.script(`
-login bob/b
+login bob/b sm
 bob/b > <presence/>
 bob/b < <presence/>
 login alice/a
