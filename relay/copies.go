@@ -361,3 +361,27 @@ func (s *Server) carbonsIQ(on bool) Handler {
 		return nil, nil
 	}
 }
+
+// unaddressed is body with an empty address, see addressed.
+func (e *Errand) unaddressed(body []byte) []byte {
+	rest := body[len("<message"):]
+	if len(e.blank) != len(noAddress)+len(rest) || !bytes.HasSuffix(e.blank, rest) {
+		e.blank = append(append(make([]byte, 0, len(noAddress)+len(rest)), noAddress...), rest...)
+	}
+	return e.blank
+}
+
+// Opened is mail as its owner is to read it.
+func Opened(m *offline.Mail, owner xmpp.JID) (*xmpp.Element, error) {
+	el, err := xmpp.Parse(m.Body, xmpp.NSClient)
+	if err == nil && el.Get("to") == "" {
+		el.Set("to", owner.String())
+	}
+	return el, err
+}
+
+func addressTo(body []byte, to xmpp.JID) []byte {
+	b := make([]byte, 0, len(body)+64)
+	b = xmpp.AppendAttr(append(b, "<message"...), "to", to.String())
+	return append(b, body[len("<message"):]...)
+}

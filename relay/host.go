@@ -3,7 +3,6 @@
 package relay
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"hash/fnv"
@@ -152,24 +151,6 @@ func (e *Errand) Hand(el *xmpp.Element, to xmpp.JID) bool {
 	return y != nil && y.offer(el.Set("to", to.String()).Bytes(), slotOf(el), light(el))
 }
 
-// Offer queues a stanza that a host says because of what others do. They fill
-// no one's outbox: false when it is half full.
-func (x *Session) Offer(el *xmpp.Element) bool {
-	if x.abroad {
-		return x.Push(el)
-	}
-	b, slot := el.Bytes(), slotOf(el)
-	x.mu.Lock()
-	room := len(x.out.list) < outboxMax/2 && x.out.bytes+len(b) <= outboxBytes/2
-	ok := !x.ended && room && x.out.put(b, slot, light(el))
-	quiet := x.quiet()
-	x.mu.Unlock()
-	if !quiet {
-		x.wake()
-	}
-	return ok
-}
-
 // AskAccount asks what an account answers to everybody, for somebody who does
 // not know whose it is.
 func (e *Errand) AskAccount(q *xmpp.Element, user xmpp.JID) (*xmpp.Element, error) {
@@ -181,28 +162,42 @@ func (e *Errand) AskAccount(q *xmpp.Element, user xmpp.JID) (*xmpp.Element, erro
 }
 
 // addressTo writes the address into the start tag of a message.
-// unaddressed is body with an empty address, see addressed.
-func (e *Errand) unaddressed(body []byte) []byte {
-	rest := body[len("<message"):]
-	if len(e.blank) != len(noAddress)+len(rest) || !bytes.HasSuffix(e.blank, rest) {
-		e.blank = append(append(make([]byte, 0, len(noAddress)+len(rest)), noAddress...), rest...)
+// Info is what a host without people says of itself (XEP-0030 §3.1).
+func Info(category, kind, name string, features ...string) *xmpp.Element {
+	q := xmpp.El(xmpp.NSDiscoInfo, "query").Add(xmpp.El(xmpp.NSDiscoInfo, "identity", "category", category, "type", kind, "name", name))
+	for _, f := range append([]string{xmpp.NSDiscoInfo, xmpp.NSDiscoItems, xmpp.NSPing}, features...) {
+		q.Add(xmpp.El(xmpp.NSDiscoInfo, "feature", "var", f))
 	}
-	return e.blank
+	return q
 }
 
-// Opened is mail as its owner is to read it.
-func Opened(m *offline.Mail, owner xmpp.JID) (*xmpp.Element, error) {
-	el, err := xmpp.Parse(m.Body, xmpp.NSClient)
-	if err == nil && el.Get("to") == "" {
-		el.Set("to", owner.String())
+// Asked answers what every host without people is asked (XEP-0030, XEP-0199),
+// and gives back what only this one can answer; nil: nothing is left to do.
+func (e *Errand) Asked(info func() *xmpp.Element) (*xmpp.Element, error) {
+	st := e.Stanza
+	if st.Kind != xmpp.KindIQ || st.Type != "get" && st.Type != "set" {
+		return nil, nil
 	}
-	return el, err
-}
-
-func addressTo(body []byte, to xmpp.JID) []byte {
-	b := make([]byte, 0, len(body)+64)
-	b = xmpp.AppendAttr(append(b, "<message"...), "to", to.String())
-	return append(b, body[len("<message"):]...)
+	el, err := st.Element()
+	if err != nil {
+		return nil, err
+	}
+	q, get := el.Child("", ""), st.Type == "get"
+	switch {
+	case st.To.Local != "" || st.To.Resource != "":
+		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
+	case get && q.Is(xmpp.NSDiscoInfo, "query") && q.Get("node") == "":
+		e.Answer(xmpp.ResultOf(st, info()))
+	case get && q.Is(xmpp.NSDiscoItems, "query"):
+		e.Answer(xmpp.ResultOf(st, xmpp.El(xmpp.NSDiscoItems, "query")))
+	case get && q.Is(xmpp.NSPing, "ping"):
+		e.Answer(xmpp.ResultOf(st, nil))
+	case q == nil:
+		return nil, xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
+	default:
+		return q, nil
+	}
+	return nil, nil
 }
 
 // Wait keeps the sender's ack back until what a host wrote down is safe.

@@ -176,6 +176,24 @@ func (x *Session) offer(b []byte, slot string, light bool) bool {
 	return ok
 }
 
+// Offer queues a stanza that a host says because of what others do. They fill
+// no one's outbox: false when it is half full.
+func (x *Session) Offer(el *xmpp.Element) bool {
+	if x.abroad {
+		return x.Push(el)
+	}
+	b, slot := el.Bytes(), slotOf(el)
+	x.mu.Lock()
+	room := len(x.out.list) < outboxMax/2 && x.out.bytes+len(b) <= outboxBytes/2
+	ok := !x.ended && room && x.out.put(b, slot, light(el))
+	quiet := x.quiet()
+	x.mu.Unlock()
+	if !quiet {
+		x.wake()
+	}
+	return ok
+}
+
 func (x *Session) unread() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()

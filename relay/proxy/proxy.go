@@ -88,38 +88,24 @@ func Add(s *relay.Server, o Options) error {
 
 // visit answers at proxy. and the domain.
 func (p *proxy) visit(e *relay.Errand) error {
-	st := e.Stanza
-	if st.Kind != xmpp.KindIQ || st.Type != "get" && st.Type != "set" {
-		return nil
-	}
-	el, err := st.Element()
-	if err != nil {
+	q, err := e.Asked(func() *xmpp.Element { return relay.Info("proxy", "bytestreams", "Bytestreams", NS) })
+	if q == nil {
 		return err
 	}
-	q, res := el.Child("", ""), (*xmpp.Element)(nil)
+	var res *xmpp.Element
 	switch {
-	case st.To.Local != "" || st.To.Resource != "":
-		return xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
-	case st.Type == "get" && q.Is(xmpp.NSDiscoInfo, "query") && q.Get("node") == "":
-		res = xmpp.El(xmpp.NSDiscoInfo, "query").Add(xmpp.El(xmpp.NSDiscoInfo, "identity", "category", "proxy", "type", "bytestreams", "name", "Bytestreams"))
-		for _, f := range []string{xmpp.NSDiscoInfo, xmpp.NSDiscoItems, xmpp.NSPing, NS} {
-			res.Add(xmpp.El(xmpp.NSDiscoInfo, "feature", "var", f))
-		}
-	case st.Type == "get" && q.Is(xmpp.NSDiscoItems, "query"):
-		res = xmpp.El(xmpp.NSDiscoItems, "query")
-	case st.Type == "get" && q.Is(xmpp.NSPing, "ping"):
 	case !q.Is(NS, "query"):
 		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	case !p.s.Local(e.From): // §4: who may not begin a stream
 		return xmpp.Refuse(xmpp.Auth, xmpp.Forbidden)
-	case st.Type == "get":
+	case e.Stanza.Type == "get":
 		res = xmpp.El(NS, "query", "sid", q.Get("sid")).Add(xmpp.El(NS, "streamhost", "jid", p.jid, "host", p.host, "port", p.port))
 	default:
 		if err := p.activate(e.From, q); err != nil {
 			return err
 		}
 	}
-	e.Answer(xmpp.ResultOf(st, res))
+	e.Answer(xmpp.ResultOf(e.Stanza, res))
 	return nil
 }
 

@@ -65,38 +65,18 @@ func (p *push) key() (key []byte, err error) {
 // visit answers who asks the service what it is (XEP-0357 §4.2). Nobody
 // publishes there but we ourselves.
 func (p *push) visit(e *relay.Errand) error {
-	st := e.Stanza
-	if st.Kind != xmpp.KindIQ || st.Type != "get" && st.Type != "set" {
-		return nil
-	}
-	el, err := st.Element()
-	if err != nil {
-		return err
-	}
-	q := el.Child("", "")
+	q, err := e.Asked(p.info)
 	switch {
-	case st.To.Local != "" || st.To.Resource != "":
-		return xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
-	case st.Type == "get" && q.Is(xmpp.NSDiscoInfo, "query") && q.Get("node") == "":
-		e.Answer(xmpp.ResultOf(st, p.info()))
-	case st.Type == "get" && q.Is(xmpp.NSDiscoItems, "query"):
-		e.Answer(xmpp.ResultOf(st, xmpp.El(xmpp.NSDiscoItems, "query")))
-	case st.Type == "get" && q.Is(xmpp.NSPing, "ping"):
-		e.Answer(xmpp.ResultOf(st, nil))
+	case q == nil:
+		return err
 	case q.Is(xmpp.NSPubsub, "pubsub"):
 		return xmpp.Refuse(xmpp.Auth, xmpp.Forbidden)
-	default:
-		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 	}
-	return nil
+	return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
 }
 
 func (p *push) info() *xmpp.Element {
-	q := xmpp.El(xmpp.NSDiscoInfo, "query").Add(
-		xmpp.El(xmpp.NSDiscoInfo, "identity", "category", "pubsub", "type", "push", "name", "Push"))
-	for _, f := range []string{xmpp.NSDiscoInfo, xmpp.NSDiscoItems, xmpp.NSPing, xmpp.NSPush} {
-		q.Add(xmpp.El(xmpp.NSDiscoInfo, "feature", "var", f))
-	}
+	q := relay.Info("pubsub", "push", "Push", xmpp.NSPush)
 	roads := xmpp.El(xmpp.NSData, "field", "var", "roads", "type", "list-multi").Add(value("webpush"), value("unifiedpush"))
 	if p.post.FCM() {
 		roads.Add(value("fcm"))

@@ -66,42 +66,25 @@ func Add(s *relay.Server) {
 
 // visit takes what is addressed to the provider.
 func (u *unified) visit(e *relay.Errand) error {
-	st := e.Stanza
-	if st.Kind != xmpp.KindIQ {
-		return nil
+	if st := e.Stanza; st.Kind == xmpp.KindIQ && st.Type != "get" && st.Type != "set" {
+		el, err := st.Element()
+		if err == nil {
+			u.answered(e.From, st, el)
+		}
+		return err
 	}
-	el, err := st.Element()
+	q, err := e.Asked(func() *xmpp.Element { return relay.Info("component", "generic", "UnifiedPush", NS) })
+	switch {
+	case q == nil:
+		return err
+	case e.Stanza.Type != "set" || !q.Is(NS, "register"):
+		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
+	}
+	res, err := u.register(e.From, q)
 	if err != nil {
 		return err
 	}
-	if st.Type != "get" && st.Type != "set" {
-		u.answered(e.From, st, el)
-		return nil
-	}
-	q := el.Child("", "")
-	switch {
-	case st.To.Local != "" || st.To.Resource != "":
-		return xmpp.Refuse(xmpp.Cancel, xmpp.ItemNotFound)
-	case st.Type == "set" && q.Is(NS, "register"):
-		res, err := u.register(e.From, q)
-		if err != nil {
-			return err
-		}
-		e.Answer(xmpp.ResultOf(st, res))
-	case st.Type == "get" && q.Is(xmpp.NSDiscoInfo, "query") && q.Get("node") == "":
-		res := xmpp.El(xmpp.NSDiscoInfo, "query").Add(
-			xmpp.El(xmpp.NSDiscoInfo, "identity", "category", "component", "type", "generic", "name", "UnifiedPush"))
-		for _, f := range []string{xmpp.NSDiscoInfo, xmpp.NSDiscoItems, xmpp.NSPing, NS} {
-			res.Add(xmpp.El(xmpp.NSDiscoInfo, "feature", "var", f))
-		}
-		e.Answer(xmpp.ResultOf(st, res))
-	case st.Type == "get" && q.Is(xmpp.NSDiscoItems, "query"):
-		e.Answer(xmpp.ResultOf(st, xmpp.El(xmpp.NSDiscoItems, "query")))
-	case st.Type == "get" && q.Is(xmpp.NSPing, "ping"):
-		e.Answer(xmpp.ResultOf(st, nil))
-	default:
-		return xmpp.Refuse(xmpp.Cancel, xmpp.ServiceUnavailable)
-	}
+	e.Answer(xmpp.ResultOf(e.Stanza, res))
 	return nil
 }
 

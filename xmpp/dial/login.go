@@ -94,26 +94,35 @@ func (p *proof) check(in string) error {
 	return nil
 }
 
+// answer begins a login and meets its challenges; what comes then is another
+// thing in each of the two ways.
+func (d *dialer) answer(m *xmpp.Mechanism, space string, begin func(first string) *xmpp.Element) (*proof, *xmpp.Element, error) {
+	p, err := d.prove(m)
+	if err != nil {
+		return nil, nil, err
+	}
+	first, err := p.step("")
+	if err != nil {
+		return nil, nil, err
+	}
+	el, err := d.Ask(begin(first))
+	for err == nil && el.Is(space, "challenge") {
+		var r string
+		if r, err = p.step(el.Text()); err == nil {
+			el, err = d.Ask(xmpp.El(space, "response").WithText(r))
+		}
+	}
+	return p, el, err
+}
+
 func (d *dialer) loginOne() error {
 	m, err := d.choose(d.features.Child(xmpp.NSSASL, "mechanisms"), xmpp.NSSASL)
 	if err != nil {
 		return err
 	}
-	p, err := d.prove(m)
-	if err != nil {
-		return err
-	}
-	first, err := p.step("")
-	if err != nil {
-		return err
-	}
-	el, err := d.Ask(xmpp.El(xmpp.NSSASL, "auth", "mechanism", m.Name).WithText(first))
-	for err == nil && el.Is(xmpp.NSSASL, "challenge") {
-		var r string
-		if r, err = p.step(el.Text()); err == nil {
-			el, err = d.Ask(xmpp.El(xmpp.NSSASL, "response").WithText(r))
-		}
-	}
+	p, el, err := d.answer(m, xmpp.NSSASL, func(first string) *xmpp.Element {
+		return xmpp.El(xmpp.NSSASL, "auth", "mechanism", m.Name).WithText(first)
+	})
 	if err != nil {
 		return err
 	}
@@ -199,21 +208,7 @@ func (d *dialer) loginTwo() error {
 	if err != nil {
 		return err
 	}
-	p, err := d.prove(m)
-	if err != nil {
-		return err
-	}
-	first, err := p.step("")
-	if err != nil {
-		return err
-	}
-	el, err := d.Ask(d.authenticate(m.Name, first))
-	for err == nil && el.Is(xmpp.NSSASL2, "challenge") {
-		var r string
-		if r, err = p.step(el.Text()); err == nil {
-			el, err = d.Ask(xmpp.El(xmpp.NSSASL2, "response").WithText(r))
-		}
-	}
+	p, el, err := d.answer(m, xmpp.NSSASL2, func(first string) *xmpp.Element { return d.authenticate(m.Name, first) })
 	if err != nil {
 		return err
 	}
